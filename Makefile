@@ -1,0 +1,56 @@
+# Each target sets up whatever it needs: Python 3.11+, make and a package registry are enough.
+.PHONY: help setup up down reset status test test-fast check format proto bench
+.DEFAULT_GOAL := help
+
+export UV_PYTHON_DOWNLOADS := never
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+# uv itself comes from the registry, into an environment of its own, where it is not installed.
+UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
+
+help: ## Says what each target does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.complete ## Installs Python packages into .venv
+
+$(VENV)/.complete: pyproject.toml uv.lock
+	@python3 -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or later is needed, and python3 is {v[0]}.{v[1]}: install a newer one, or put it first on PATH")'
+	@test -x "$(UV)" || (echo "Installing uv..." && python3 -m venv $(VENV)-uv && $(VENV)-uv/bin/pip install --quiet uv)
+	@echo "Installing packages (under a minute the first time)..."
+	@"$(UV)" sync --quiet --locked --python "$$(python3 -c 'import sys; print(sys.executable)')"
+	@touch $@
+
+up: setup ## Starts the bookstore on http://localhost:8080 and stops it on Ctrl-C
+	@$(PYTHON) -m bookstore up
+
+down: setup ## Stops a bookstore that runs
+	@$(PYTHON) -m bookstore down
+
+reset: setup ## Stops it and deletes its data
+	@$(PYTHON) -m bookstore reset
+
+status: setup ## Shows every process, its health and its memory
+	@$(PYTHON) -m bookstore status
+
+test: setup ## The whole suite
+	@$(PYTHON) -m pytest
+
+test-fast: setup ## Under three minutes, for daily work
+	@$(PYTHON) -m pytest -m "not system and not slow"
+
+check: setup ## Lint, types, import rules, fresh protobuf code
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy .
+	@$(VENV)/bin/lint-imports
+	@$(PYTHON) -m bookstore.protobuf --check
+
+format: setup ## Formats the code
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+proto: setup ## Generates the code of utils/pb/*.proto
+	@$(PYTHON) -m bookstore.protobuf
+
+bench: setup ## Drives checkouts through a system of its own and prints what they cost
+	@$(PYTHON) -m benchmarks.checkout

@@ -1,0 +1,182 @@
+"""The server side of every internal call: gRPC as everybody knows it, and the same methods multiplexed on streams."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from utils.observe.counters import count, counters
+from utils.observe.logging import get_logger
+from utils.pb import introspection_pb2, introspection_pb2_grpc, multiplex_pb2, multiplex_pb2_grpc
+from utils.rpc.dispatch import run_unary
+from utils.rpc.errors import InvalidArgument, ResourceExhausted, ServiceError, Unimplemented, to_status
+from utils.rpc.outbox import Outbox
+from utils.rpc.transport import INSECURE, SERVER_OPTIONS, Credentials, bind
+
+log = get_logger()
+
+# A caller that sets no deadline gets this one.
+TIMEOUT_S_DEFAULT = 30.0
+# Calls that one stream may have running: far above what any neighbour needs.
+CALLS_RUNNING_MAX = 4_096
+
+
+class RpcServer:
+    """Serves gRPC services on one address.
+
+    server = RpcServer("0.0.0.0:50051", node_id="order_queue_1")
+    add_OrderQueueServiceServicer_to_server(servicer, server)
+    await server.start()
+    """
+
+    def __init__(self, bind_address: str, *, node_id: str, credentials: Credentials = INSECURE) -> None:
+        self._grpc_server = grpc.aio.server(options=SERVER_OPTIONS)
+        self._handlers: dict[str, Any] = {}
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self)
+        introspection_pb2_grpc.add_IntrospectionServiceServicer_to_server(_Introspection(node_id), self)  # type: ignore[arg-type]
+        multiplex_pb2_grpc.add_MultiplexServiceServicer_to_server(_Multiplex(self._handlers), self)  # type: ignore[arg-type]
+        self._bind_address = bind_address
+        self.port = bind(self._grpc_server, bind_address, credentials)
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Part of what generated code calls; add_registered_method_handlers gets the same methods by name."""
+
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
+        """Called by generated code for each servicer."""
+        wrapped = {}
+        for name, handler in handlers.items():
+            method = f"/{service}/{name}"
+            if handler.unary_unary is not None:
+                self._handlers[method] = handler
+                wrapped[name] = handler._replace(unary_unary=_plain_unary(method, handler.unary_unary))
+            else:
+                wrapped[name] = handler
+        self._grpc_server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
+
+    async def start(self) -> None:
+        """Answers calls; health says NOT_SERVING until set_serving(True)."""
+        await self.set_serving(False)
+        await self._grpc_server.start()
+        log.info("serving", address=self._bind_address, port=self.port)
+
+    async def set_serving(self, serving: bool) -> None:
+        """What the health service answers (grpc.health.v1)."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        await self._health.set("", status)
+
+    async def stop(self, grace_s: float = 2.0) -> None:
+        """Takes no new calls, and gives those in progress `grace_s` seconds to end."""
+        await self._health.enter_graceful_shutdown()
+        await self._grpc_server.stop(grace_s)
+
+
+def _plain_unary(method: str, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    async def handle(request: Any, context: Any) -> Any:
+        remaining = context.time_remaining()
+        try:
+            return await run_unary(method, behaviour, request, TIMEOUT_S_DEFAULT if remaining is None else remaining)
+        except ServiceError as error:
+            status = to_status(error)
+            context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+            await context.abort(grpc.StatusCode(_grpc_status(status.code)), status.message)
+
+    return handle
+
+
+def _grpc_status(code: int) -> tuple[int, str]:
+    return next(status.value for status in grpc.StatusCode if status.value[0] == code)
+
+
+class _Introspection(introspection_pb2_grpc.IntrospectionServiceServicer):
+    def __init__(self, node_id: str) -> None:
+        self._node_id = node_id
+
+    async def GetCounters(self, request: Any, context: Any) -> introspection_pb2.GetCountersResponse:
+        return introspection_pb2.GetCountersResponse(node_id=self._node_id, counters=counters())
+
+
+class _Multiplex(multiplex_pb2_grpc.MultiplexServiceServicer):
+    def __init__(self, handlers: dict[str, Any]) -> None:
+        self._handlers = handlers
+
+    async def Exchange(
+        self, request_iterator: AsyncIterator[multiplex_pb2.CallBatch], context: Any
+    ) -> AsyncIterator[multiplex_pb2.OutcomeBatch]:
+        session = _Session(self._handlers)
+        reader = asyncio.create_task(session.read(request_iterator))
+        try:
+            while True:
+                outcomes = asyncio.create_task(session.outbox.take())
+                await asyncio.wait((outcomes, reader), return_when=asyncio.FIRST_COMPLETED)
+                if not outcomes.done():
+                    outcomes.cancel()
+                    return
+                yield session.batch(outcomes.result())
+        finally:
+            reader.cancel()
+            session.cancel_all()
+
+
+class _Session:
+    """The calls of one stream. They end with it: nobody is left to hear their outcomes."""
+
+    def __init__(self, handlers: dict[str, Any]) -> None:
+        self._handlers = handlers
+        self._running: dict[int, asyncio.Task[None]] = {}
+        # An outcome, or the payload of a ping.
+        self.outbox: Outbox[multiplex_pb2.Outcome | int] = Outbox()
+
+    async def read(self, batches: AsyncIterator[multiplex_pb2.CallBatch]) -> None:
+        async for batch in batches:
+            count("rpc.server.messages")
+            for call in batch.calls:
+                self._start(call)
+            for call_id in batch.cancelled:
+                if task := self._running.get(call_id):
+                    task.cancel()
+            if batch.HasField("ping"):
+                self.outbox.put(batch.ping)
+
+    def batch(self, messages: list[multiplex_pb2.Outcome | int]) -> multiplex_pb2.OutcomeBatch:
+        batch = multiplex_pb2.OutcomeBatch()
+        for message in messages:
+            if isinstance(message, int):
+                batch.pong = message
+            else:
+                batch.outcomes.append(message)
+        return batch
+
+    def cancel_all(self) -> None:
+        for task in self._running.values():
+            task.cancel()
+
+    def _start(self, call: multiplex_pb2.Call) -> None:
+        task = asyncio.create_task(self._run(call))
+        self._running[call.id] = task
+        task.add_done_callback(lambda _: self._running.pop(call.id, None))
+
+    async def _run(self, call: multiplex_pb2.Call) -> None:
+        outcome = multiplex_pb2.Outcome(id=call.id)
+        try:
+            outcome.response = await self._respond(call)
+        except ServiceError as error:
+            outcome.status = to_status(error).SerializeToString()
+        self.outbox.put(outcome)
+
+    async def _respond(self, call: multiplex_pb2.Call) -> bytes:
+        if len(self._running) > CALLS_RUNNING_MAX:
+            raise ResourceExhausted(f"{CALLS_RUNNING_MAX} calls are running on this stream")
+        handler = self._handlers.get(call.method)
+        if handler is None:
+            raise Unimplemented(f"{call.method} is not served here")
+        try:
+            request = handler.request_deserializer(call.request)
+        except Exception as error:
+            raise InvalidArgument(f"{call.method}: the request cannot be decoded") from error
+        timeout_s = call.timeout_ms / 1_000 if call.timeout_ms else TIMEOUT_S_DEFAULT
+        response = await run_unary(call.method, handler.unary_unary, request, timeout_s)
+        data: bytes = handler.response_serializer(response)
+        return data

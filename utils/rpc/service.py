@@ -1,0 +1,37 @@
+"""How every gRPC service process runs: one event loop, until a signal."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import uvloop
+
+from utils.config import ConfigError
+from utils.observe.logging import get_logger
+
+log = get_logger()
+
+
+def run_service(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Runs `main(stopping)` until it returns. SIGTERM and SIGINT set `stopping`; main then drains and returns.
+
+    A configuration error ends the process with status 2 and one line; any other error with status 1 and its traceback.
+    """
+
+    async def run() -> None:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signal_number, stopping.set)
+        await main(stopping)
+
+    try:
+        uvloop.run(run())
+    except ConfigError as error:
+        print(f"configuration: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except Exception:
+        log.exception("the service ended with an error")
+        raise SystemExit(1) from None
