@@ -1,0 +1,81 @@
+"""What the core asks of its owner: what to write, to send, to apply and to log.
+
+The rules, in the order of the work on one Ready (work on several may overlap, as long as each step keeps their order):
+
+1. `early_messages` may leave at once: a leader replicates while its own disk is still busy (dissertation, 10.2.1).
+2. `snapshot`, then `hard_state`, then `entries` become durable. `entries` are consecutive; whatever the disk holds from
+   the first one's index on is replaced by them.
+3. Only then `messages` leave: each of them is a promise about what is on the disk. After that, if there were entries,
+   `core.persisted(last.index, last.term)`.
+4. `snapshot` is restored and `committed` applied to the state machine, then `core.applied(index)`. Committed entries
+   may be applied before this node's own disk has them: a majority of the cluster's disks has.
+5. A read with `(read_id, index)` in `confirmed_reads` may be served once the state machine has applied `index`.
+   Whoever waits for a read when this node stops leading is told so by the owner: unconfirmed reads are forgotten.
+"""
+
+import enum
+
+import msgspec
+
+from utils.raft.core.messages import Entry, Message, Snapshot
+
+
+class Role(enum.StrEnum):
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+
+
+class HardState(msgspec.Struct, frozen=True):
+    """What a node must never forget (paper, figure 2), besides its log."""
+
+    current_term: int = 0
+    voted_for: str | None = None
+
+
+class RoleChanged(msgspec.Struct, frozen=True, tag=True):
+    """Also reported when only the term or the known leader changed. `why` is a short constant sentence."""
+
+    role: Role
+    term: int
+    leader_id: str | None
+    why: str
+
+
+class LogTruncated(msgspec.Struct, frozen=True, tag=True):
+    """Entries of a deposed leader gave way to those of the current one. Both indexes are included."""
+
+    first_index: int
+    last_index: int
+    term: int
+
+
+Event = RoleChanged | LogTruncated
+
+
+class Ready(msgspec.Struct, frozen=True):
+    # Only when it changed.
+    hard_state: HardState | None = None
+    # To install: it replaces log and state machine.
+    snapshot: Snapshot | None = None
+    entries: tuple[Entry, ...] = ()
+    early_messages: tuple[Message, ...] = ()
+    messages: tuple[Message, ...] = ()
+    # In the order of the log, without gaps, of all kinds: only those of kind COMMAND are the state machine's.
+    committed: tuple[Entry, ...] = ()
+    # (read_id, index)
+    confirmed_reads: tuple[tuple[int, int], ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The core at one moment. `is_ready`: this node leads and has committed an entry of its own term."""
+
+    role: Role
+    term: int
+    leader_id: str | None
+    commit_index: int
+    last_applied: int
+    last_index: int
+    is_ready: bool
