@@ -1,0 +1,127 @@
+"""Between the messages of utils/pb/two_phase_commit.proto and the words of two-phase commit.
+
+Every `..._from_proto` raises InvalidArgument for what is missing or out of its range.
+"""
+
+from utils.domain.order import ORDER_ID
+from utils.pb import two_phase_commit_pb2 as pb
+from utils.pb.convert import (
+    instrument_from_proto,
+    instrument_to_proto,
+    priced_item_from_proto,
+    priced_item_to_proto,
+    reason_from_proto,
+    reason_to_proto,
+)
+from utils.rpc.errors import InvalidArgument
+from utils.two_phase_commit.messages import (
+    Acknowledgement,
+    Attempt,
+    Decision,
+    Resolution,
+    ResolutionKind,
+    Transaction,
+    Vote,
+    VoteKind,
+)
+
+_VOTES_TO_PROTO = {
+    VoteKind.COMMIT: pb.Vote.KIND_COMMIT,
+    VoteKind.ABORT: pb.Vote.KIND_ABORT,
+    VoteKind.REFUSED: pb.Vote.KIND_REFUSED,
+    VoteKind.BUSY: pb.Vote.KIND_BUSY,
+    VoteKind.ALREADY_COMMITTED: pb.Vote.KIND_ALREADY_COMMITTED,
+}
+_VOTES_FROM_PROTO = {number: kind for kind, number in _VOTES_TO_PROTO.items()}
+_RESOLUTIONS_TO_PROTO = {
+    ResolutionKind.COMMITTED: pb.Resolution.KIND_COMMITTED,
+    ResolutionKind.ABORTED: pb.Resolution.KIND_ABORTED,
+    ResolutionKind.UNDECIDED: pb.Resolution.KIND_UNDECIDED,
+}
+_RESOLUTIONS_FROM_PROTO = {number: kind for kind, number in _RESOLUTIONS_TO_PROTO.items()}
+
+
+def attempt_to_proto(attempt: Attempt) -> pb.Attempt:
+    return pb.Attempt(order_id=attempt.order_id, epoch=attempt.epoch, number=attempt.number)
+
+
+def attempt_from_proto(message: pb.Attempt) -> Attempt:
+    if not ORDER_ID.fullmatch(message.order_id):
+        raise InvalidArgument("attempt.order_id is not 32 lower-case hexadecimal digits")
+    if message.epoch < 1 or message.number < 1:
+        raise InvalidArgument("attempt.epoch and attempt.number start at 1")
+    return Attempt(message.order_id, message.epoch, message.number)
+
+
+def transaction_to_proto(transaction: Transaction) -> pb.Transaction:
+    return pb.Transaction(
+        attempt=attempt_to_proto(transaction.attempt),
+        position=transaction.position,
+        items=[priced_item_to_proto(item) for item in transaction.items],
+        amount_cents=transaction.amount_cents,
+        instrument=instrument_to_proto(transaction.instrument),
+    )
+
+
+def transaction_from_proto(message: pb.Transaction) -> Transaction:
+    if not message.items or any(not item.title or item.quantity < 1 for item in message.items):
+        raise InvalidArgument("a transaction has items, each with a title and a quantity of at least 1")
+    return Transaction(
+        attempt_from_proto(message.attempt),
+        message.position,
+        tuple(priced_item_from_proto(item) for item in message.items),
+        message.amount_cents,
+        instrument_from_proto(message.instrument),
+    )
+
+
+def vote_to_proto(vote: Vote) -> pb.Vote:
+    return pb.Vote(
+        attempt=attempt_to_proto(vote.attempt),
+        kind=_VOTES_TO_PROTO[vote.kind],
+        reasons=[reason_to_proto(reason) for reason in vote.reasons],
+        other_attempt=attempt_to_proto(vote.other_attempt) if vote.other_attempt else None,
+    )
+
+
+def vote_from_proto(message: pb.Vote) -> Vote:
+    kind = _VOTES_FROM_PROTO.get(message.kind)
+    if kind is None:
+        raise InvalidArgument(f"a vote of kind {message.kind} is not known")
+    return Vote(
+        attempt_from_proto(message.attempt),
+        kind,
+        tuple(reason_from_proto(reason) for reason in message.reasons),
+        attempt_from_proto(message.other_attempt) if message.HasField("other_attempt") else None,
+    )
+
+
+def decision_to_proto(decision: Decision) -> pb.Decision:
+    return pb.Decision(attempt=attempt_to_proto(decision.attempt), commit=decision.commit)
+
+
+def decision_from_proto(message: pb.Decision) -> Decision:
+    return Decision(attempt_from_proto(message.attempt), message.commit)
+
+
+def acknowledgement_to_proto(acknowledgement: Acknowledgement) -> pb.Acknowledgement:
+    return pb.Acknowledgement(
+        attempt=attempt_to_proto(acknowledgement.attempt),
+        done=acknowledgement.done,
+        confirmation_code=acknowledgement.confirmation_code,
+    )
+
+
+def acknowledgement_from_proto(message: pb.Acknowledgement) -> Acknowledgement:
+    return Acknowledgement(attempt_from_proto(message.attempt), message.done, message.confirmation_code)
+
+
+def resolution_to_proto(resolution: Resolution) -> pb.Resolution:
+    return pb.Resolution(attempt=attempt_to_proto(resolution.attempt), kind=_RESOLUTIONS_TO_PROTO[resolution.kind])
+
+
+def resolution_from_proto(message: pb.Resolution) -> Resolution:
+    kind = _RESOLUTIONS_FROM_PROTO.get(message.kind)
+    if kind is None:
+        raise InvalidArgument(f"a resolution of kind {message.kind} is not known")
+    return Resolution(attempt_from_proto(message.attempt), kind)
