@@ -1,0 +1,71 @@
+"""The bookstore as local processes: python -m bookstore up | down | status | reset."""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+
+from bookstore import state, up
+from bookstore.memory import memory_by_process
+from bookstore.table import process_table
+
+DATA_DIRECTORY = Path(".data")
+STOP_TIMEOUT_S = 40
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bookstore", description=__doc__)
+    parser.add_argument(
+        "--data-dir", type=Path, default=DATA_DIRECTORY, help="where data and logs are (default: .data)"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    up_parser = commands.add_parser("up", help="start everything, show progress, stop it on Ctrl-C")
+    up_parser.add_argument(
+        "--free-ports", action="store_true", help="use any free ports instead of 8080, 8081 and 15xxx"
+    )
+    commands.add_parser("down", help="stop the bookstore that runs")
+    commands.add_parser("status", help="show every process, its health and its memory (PSS)")
+    commands.add_parser("reset", help="stop the bookstore and delete its data")
+    arguments = parser.parse_args()
+    data_directory = arguments.data_dir.resolve()
+    match arguments.command:
+        case "up":
+            up.main(data_directory, on_free_ports=arguments.free_ports)
+        case "down":
+            _down(data_directory)
+        case "status":
+            _status(data_directory)
+        case "reset":
+            _down(data_directory)
+            shutil.rmtree(data_directory, ignore_errors=True)
+            print(f"Deleted {data_directory}.")
+
+
+def _down(data_directory: Path) -> None:
+    system = state.read_state(data_directory)
+    if system is None:
+        print("No bookstore runs.")
+        return
+    supervisor = psutil.Process(system.pid)
+    os.kill(system.pid, signal.SIGTERM)
+    try:
+        supervisor.wait(STOP_TIMEOUT_S)
+    except psutil.TimeoutExpired:
+        sys.exit(f"the bookstore (pid {system.pid}) has not stopped within {STOP_TIMEOUT_S} s")
+    print("Stopped.")
+
+
+def _status(data_directory: Path) -> None:
+    system = state.read_state(data_directory)
+    if system is None:
+        sys.exit("No bookstore runs: `make up` starts one.")
+    Console().print(process_table(system, memory_by_process(system)))
+
+
+if __name__ == "__main__":
+    main()

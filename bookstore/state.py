@@ -1,0 +1,70 @@
+"""What a running system tells other commands: a small file in its data directory, and a lock that it holds."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+STATE_FILE = "system.json"
+LOCK_FILE = "system.lock"
+
+
+class ProcessState(msgspec.Struct, frozen=True):
+    name: str
+    port: int
+    pid: int | None
+    healthy: bool
+    restarts: int
+
+
+class SystemState(msgspec.Struct, frozen=True):
+    """`ready` once every process has been healthy at the same time; `pid` is the supervisor's."""
+
+    pid: int
+    ready: bool
+    page: str
+    processes: tuple[ProcessState, ...]
+
+    def process(self, name: str) -> ProcessState:
+        return next(process for process in self.processes if process.name == name)
+
+
+def write_state(data_directory: Path, state: SystemState) -> None:
+    """Replaces the file as a whole, so that a reader never sees half of it. Only its owner may read it."""
+    partial = data_directory / f"{STATE_FILE}.partial"
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(msgspec.json.encode(state))
+    partial.rename(data_directory / STATE_FILE)
+
+
+def read_state(data_directory: Path) -> SystemState | None:
+    """The state of the system that runs in this data directory; None where none does."""
+    if not is_locked(data_directory):
+        return None
+    path = data_directory / STATE_FILE
+    return msgspec.json.decode(path.read_bytes(), type=SystemState) if path.exists() else None
+
+
+def lock(data_directory: Path) -> IO[bytes] | None:
+    """Holds the data directory while the returned file is open; None when another system holds it."""
+    data_directory.mkdir(parents=True, exist_ok=True)
+    file = (data_directory / LOCK_FILE).open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def is_locked(data_directory: Path) -> bool:
+    """Whether a system runs in this data directory."""
+    if not (data_directory / LOCK_FILE).exists():
+        return False
+    held = lock(data_directory)
+    if held is None:
+        return True
+    held.close()
+    return False

@@ -1,0 +1,160 @@
+"""What the system consists of when it runs as local processes: which, with which settings, on which ports."""
+
+import os
+import random
+import secrets
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+HOST: Final = "127.0.0.1"
+PAGE: Final = "frontend"
+ORCHESTRATOR: Final = "orchestrator"
+POSTGRES: Final = "postgres"
+TRIO: Final = ("transaction_verification", "fraud_detection", "suggestions")
+PAYMENT: Final = "payment-service"
+QUEUE_NODES: Final = ("order_queue_1", "order_queue_2", "order_queue_3")
+EXECUTOR_NODES: Final = ("order_executor_1", "order_executor_2", "order_executor_3")
+DB_NODES: Final = ("db-node1", "db-node2", "db-node3")
+
+# Below 32768, where the kernel's ephemeral ports begin.
+PORTS: Final = {
+    PAGE: 8080,
+    ORCHESTRATOR: 8081,
+    "fraud_detection": 15051,
+    "transaction_verification": 15052,
+    "suggestions": 15053,
+    **{node: 15061 + number for number, node in enumerate(EXECUTOR_NODES)},
+    **{node: 15066 + number for number, node in enumerate(DB_NODES)},
+    **{node: 15071 + number for number, node in enumerate(QUEUE_NODES)},
+    PAYMENT: 15080,
+    POSTGRES: 15432,
+}
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """One process: its identity, what to run, and how to tell that it is healthy."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    port: int
+    probe: Literal["grpc", "http", "postgres"]
+
+
+def free_ports() -> dict[str, int]:
+    """A port for each process that nobody listens on now, for a second system beside the first."""
+    ports: dict[str, int] = {}
+    candidates = random.SystemRandom().sample(range(20_000, 32_000), 400)
+    for name in PORTS:
+        while name not in ports:
+            port = candidates.pop()
+            with socket.socket() as probe:
+                if probe.connect_ex((HOST, port)):
+                    ports[name] = port
+    return ports
+
+
+def ports_in_use(ports: Mapping[str, int]) -> dict[str, int]:
+    """Those of `ports` that somebody listens on."""
+
+    def in_use(port: int) -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex((HOST, port)) == 0
+
+    return {name: port for name, port in ports.items() if in_use(port)}
+
+
+def secret(data_directory: Path, name: str) -> str:
+    """A random secret that is made once and kept in the data directory, readable by its owner only."""
+    path = data_directory / "secrets" / name
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        partial.touch(mode=0o600)
+        partial.write_text(secrets.token_hex(32))
+        partial.rename(path)
+    return path.read_text()
+
+
+def processes(data_directory: Path, ports: Mapping[str, int], database_url: str) -> list[ProcessSpec]:
+    """Every process but PostgreSQL, in the order in which they are best started."""
+    specs = [
+        *(_cluster_node("db_node", node, DB_NODES, data_directory, ports) for node in DB_NODES),
+        *(_cluster_node("order_queue", node, QUEUE_NODES, data_directory, ports) for node in QUEUE_NODES),
+        *(_cluster_node("order_executor", node, EXECUTOR_NODES, data_directory, ports) for node in EXECUTOR_NODES),
+        _service("payment", PAYMENT, ports, {"DATA_DIR": str(data_directory / PAYMENT)}),
+        *(_service(name, name, ports, {}) for name in TRIO),
+    ]
+    # Last, as what they talk to; first in the eyes of a visitor.
+    specs.append(_web(ORCHESTRATOR, ports, {"CORS_ORIGINS": ",".join(page_origins(ports))}))
+    specs.append(_web(PAGE, ports, {"ORCHESTRATOR_PORT": str(ports[ORCHESTRATOR])}))
+    shared = {
+        "ORDER_QUEUE": _addresses(QUEUE_NODES, ports),
+        "ORDER_EXECUTOR": _addresses(EXECUTOR_NODES, ports),
+        "DB_NODES": _addresses(DB_NODES, ports),
+        "PAYMENT_SERVICE": f"{HOST}:{ports[PAYMENT]}",
+        "TRANSACTION_VERIFICATION": f"{HOST}:{ports['transaction_verification']}",
+        "FRAUD_DETECTION": f"{HOST}:{ports['fraud_detection']}",
+        "SUGGESTIONS": f"{HOST}:{ports['suggestions']}",
+        "DATABASE_URL": database_url,
+        "ORDER_ID_KEY": secret(data_directory, "order_id_key"),
+        "FRAUD_KEY": secret(data_directory, "fraud_key"),
+        # Numerical libraries that start a thread per core stand in the way of 18 processes on two of them.
+        "OPENBLAS_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    # A process gets the user's own environment too: that is where GOOGLE_API_KEY or PAYMENT_SEED come from.
+    return [
+        ProcessSpec(spec.name, spec.command, {**os.environ, **shared, **spec.environment}, spec.port, spec.probe)
+        for spec in specs
+    ]
+
+
+def page_origins(ports: Mapping[str, int]) -> tuple[str, str]:
+    """Where the page comes from, as browsers say it."""
+    return f"http://localhost:{ports[PAGE]}", f"http://127.0.0.1:{ports[PAGE]}"
+
+
+def _addresses(nodes: tuple[str, ...], ports: Mapping[str, int]) -> str:
+    return ",".join(f"{HOST}:{ports[node]}" for node in nodes)
+
+
+def _module(name: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", name)
+
+
+def _service(module: str, node_id: str, ports: Mapping[str, int], extra: Mapping[str, str]) -> ProcessSpec:
+    environment = {"NODE_ID": node_id, "PORT": str(ports[node_id]), "BIND_HOST": HOST, **extra}
+    return ProcessSpec(node_id, _module(module), environment, ports[node_id], "grpc")
+
+
+def _web(module: str, ports: Mapping[str, int], extra: Mapping[str, str]) -> ProcessSpec:
+    return ProcessSpec(
+        module, _module(module), {**_service(module, module, ports, extra).environment}, ports[module], "http"
+    )
+
+
+def _cluster_node(
+    module: str, node: str, nodes: tuple[str, ...], data_directory: Path, ports: Mapping[str, int]
+) -> ProcessSpec:
+    peers = ",".join(f"{peer}={HOST}:{ports[peer]}" for peer in nodes)
+    extra = {"DATA_DIR": str(data_directory / node)}
+    if module == "db_node":
+        role = "primary" if node == nodes[0] else "replica"
+        extra |= {
+            "DB_NODE_ID": node,
+            "DB_PORT": str(ports[node]),
+            "DB_PEERS": peers,
+            "DB_ROLE": role,
+            "DB_NODE_COUNT": str(len(nodes)),
+        }
+    else:
+        extra["RAFT_PEERS"] = peers
+    return _service(module, node, ports, extra)

@@ -1,0 +1,154 @@
+"""`python -m bookstore up`: the whole system as local processes, until Ctrl-C."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from bookstore import postgres, state
+from bookstore.health import Prober
+from bookstore.supervisor import Supervised, Supervisor, tail
+from bookstore.system import PAGE, PORTS, free_ports, ports_in_use, processes
+from bookstore.table import process_table
+
+# A cluster that cannot write its log steps down; better to say so before it starts.
+DISK_BYTES_MIN = 500 * 1024 * 1024
+READY_TIMEOUT_S = 120.0
+
+console = Console()
+
+
+class CannotStart(Exception):
+    """The system cannot start; the message says what to do about it."""
+
+
+async def up(data_directory: Path, *, on_free_ports: bool) -> None:
+    """Runs the system until SIGINT or SIGTERM. Raises CannotStart."""
+    held = state.lock(data_directory)
+    if held is None:
+        raise CannotStart(f"a bookstore already runs in {data_directory}: `make down` stops it, `make status` shows it")
+    with held:
+        ports = free_ports() if on_free_ports else PORTS
+        _check_machine(data_directory, ports)
+        await _run(data_directory, ports)
+
+
+def _check_machine(data_directory: Path, ports: Mapping[str, int]) -> None:
+    free_bytes = shutil.disk_usage(data_directory).free
+    if free_bytes < DISK_BYTES_MIN:
+        raise CannotStart(
+            f"only {free_bytes // 2**20} MB are free below {data_directory}, and the bookstore wants "
+            f"{DISK_BYTES_MIN // 2**20} MB: make room, or choose another place with --data-dir"
+        )
+    if taken := ports_in_use(ports):
+        listing = ", ".join(f"{port} ({name})" for name, port in taken.items())
+        raise CannotStart(
+            f"these ports are in use by another program: {listing}. "
+            "Stop it, or use `python -m bookstore up --free-ports`"
+        )
+
+
+async def _run(data_directory: Path, ports: Mapping[str, int]) -> None:
+    loop = asyncio.get_running_loop()
+    started_at = loop.time()
+    stopping, changed = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    console.print(f"Starting {len(ports)} processes; logs are in {data_directory / 'logs'}")
+    database_url = postgres.database_url(data_directory, ports["postgres"])
+    try:
+        specs = [await asyncio.to_thread(postgres.prepare, data_directory, ports["postgres"])]
+    except postgres.PostgresError as error:
+        raise CannotStart(str(error)) from error
+    specs += processes(data_directory, ports, database_url)
+    prober = Prober(database_url)
+    supervisor = Supervisor(specs, data_directory / "logs", prober, changed.set)
+    reporter = asyncio.create_task(
+        _report(supervisor, changed, data_directory, f"http://localhost:{ports[PAGE]}", started_at)
+    )
+    supervisor.start()
+    try:
+        stopped = asyncio.create_task(stopping.wait())
+        await asyncio.wait((stopped, reporter), return_when=asyncio.FIRST_COMPLETED)
+        if reporter.done():
+            reporter.result()
+    finally:
+        reporter.cancel()
+        console.print("Stopping...")
+        await supervisor.stop()
+        await prober.close()
+        (data_directory / state.STATE_FILE).unlink(missing_ok=True)
+        console.print("Stopped. Orders and stock are kept: `make up` goes on with them, `make reset` deletes them.")
+
+
+async def _report(
+    supervisor: Supervisor,
+    changed: asyncio.Event,
+    data_directory: Path,
+    page: str,
+    started_at: float,
+) -> None:
+    """Shows progress, then restarts; keeps the state file true."""
+    loop = asyncio.get_running_loop()
+    ready, shown_healthy, shown_restarts = False, -1, dict.fromkeys(supervisor.processes, 0)
+    while True:
+        timeout_s = None if ready else max(0.0, started_at + READY_TIMEOUT_S - loop.time())
+        try:
+            await asyncio.wait_for(changed.wait(), timeout_s)
+        except TimeoutError:
+            raise CannotStart(_why_not_ready(supervisor, data_directory)) from None
+        changed.clear()
+        now = list(supervisor.processes.values())
+        ready = ready or supervisor.all_healthy
+        state.write_state(data_directory, _snapshot(now, page, ready=ready))
+        for process in now:
+            if process.restarts > shown_restarts[process.spec.name]:
+                shown_restarts[process.spec.name] = process.restarts
+                console.print(f"[yellow]{process.spec.name} ended (status {process.exit_status}); starting it again")
+        healthy = sum(process.healthy for process in now)
+        if shown_healthy >= len(now):
+            continue
+        if healthy > shown_healthy:
+            waiting = ", ".join(process.spec.name for process in now if not process.healthy)
+            console.print(f"  {healthy:2} of {len(now)} healthy" + (f", waiting for {waiting}" if waiting else ""))
+            shown_healthy = healthy
+        if supervisor.all_healthy:
+            console.print(process_table(_snapshot(now, page, ready=True)))
+            console.print(
+                f"[bold green]Ready in {loop.time() - started_at:.1f} s:[/] open [bold]{page}[/]  (Ctrl-C stops)"
+            )
+
+
+def _snapshot(now: list[Supervised], page: str, *, ready: bool) -> state.SystemState:
+    return state.SystemState(
+        pid=os.getpid(),
+        ready=ready,
+        page=page,
+        processes=tuple(
+            state.ProcessState(process.spec.name, process.spec.port, process.pid, process.healthy, process.restarts)
+            for process in now
+        ),
+    )
+
+
+def _why_not_ready(supervisor: Supervisor, data_directory: Path) -> str:
+    lines = [f"not ready after {READY_TIMEOUT_S:.0f} s:"]
+    for process in supervisor.processes.values():
+        if not process.healthy:
+            log = data_directory / "logs" / f"{process.spec.name}.log"
+            lines.append(f"{process.spec.name} is not healthy; the end of {log}:\n{tail(log, 5)}")
+    return "\n".join(lines)
+
+
+def main(data_directory: Path, *, on_free_ports: bool) -> None:
+    """The command; exits with status 1 and a message when the system cannot start."""
+    try:
+        asyncio.run(up(data_directory, on_free_ports=on_free_ports))
+    except CannotStart as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
