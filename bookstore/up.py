@@ -20,7 +20,7 @@ from bookstore.table import process_table
 DISK_BYTES_MIN = 500 * 1024 * 1024
 READY_TIMEOUT_S = 120.0
 
-console = Console()
+console = Console(soft_wrap=True)
 
 
 class CannotStart(Exception):
@@ -108,14 +108,19 @@ async def _report(
         state.write_state(data_directory, _snapshot(now, page, ready=ready))
         for process in now:
             if process.restarts > shown_restarts[process.spec.name]:
-                shown_restarts[process.spec.name] = process.restarts
-                console.print(f"[yellow]{process.spec.name} ended (status {process.exit_status}); starting it again")
+                # The first time, then ever more seldom.
+                shown_restarts[process.spec.name] = process.restarts * 2 - 1
+                console.print(
+                    f"[yellow]{process.spec.name} ended (status {process.exit_status}), "
+                    f"{process.restarts} times so far; starting it again"
+                )
         healthy = sum(process.healthy for process in now)
         if shown_healthy >= len(now):
             continue
         if healthy > shown_healthy:
-            waiting = ", ".join(process.spec.name for process in now if not process.healthy)
-            console.print(f"  {healthy:2} of {len(now)} healthy" + (f", waiting for {waiting}" if waiting else ""))
+            waiting = [process.spec.name for process in now if not process.healthy]
+            some = ", ".join(waiting[:3]) + (", ..." if len(waiting) > 3 else "")
+            console.print(f"  {healthy:2} of {len(now)} healthy" + (f", waiting for {some}" if waiting else ""))
             shown_healthy = healthy
         if supervisor.all_healthy:
             console.print(process_table(_snapshot(now, page, ready=True)))

@@ -1,7 +1,7 @@
-"""What the nodes of one cluster tell each other, and what their logs are made of (utils/pb/raft.proto, without protobuf).
+"""What the nodes of one cluster tell each other, and what their logs are made of.
 
-Everything is immutable. An Entry is also what storage writes: its encoding is an array, so a field may only be added
-at the end.
+The same as utils/pb/raft.proto, without protobuf. Everything is immutable. An Entry is also what
+storage writes: its encoding is an array, so a field may only be added at the end.
 """
 
 import enum

@@ -64,7 +64,7 @@ class Ready(msgspec.Struct, frozen=True):
     messages: tuple[Message, ...] = ()
     # In the order of the log, without gaps, of all kinds: only those of kind COMMAND are the state machine's.
     committed: tuple[Entry, ...] = ()
-    # (read_id, index)
+    # Each is a read_id and the index that must be applied first.
     confirmed_reads: tuple[tuple[int, int], ...] = ()
     events: tuple[Event, ...] = ()
 
