@@ -57,16 +57,20 @@ class PrepareRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TRANSACTIONS_FIELD_NUMBER: _builtins.int
+    FINISHED_BELOW_FIELD_NUMBER: _builtins.int
+    finished_below: _builtins.int
+    """Every order below this index of the queue's log is finished: the participant refuses it from now on. 0: not said."""
     @_builtins.property
     def transactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transaction]: ...
     def __init__(
         self,
         *,
         transactions: _abc.Iterable[Global___Transaction] | None = ...,
+        finished_below: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["transactions", b"transactions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finished_below", b"finished_below", "transactions", b"transactions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -179,7 +183,7 @@ class Vote(_message.Message):
 
     @_builtins.property
     def other_attempt(self) -> Global___Attempt:
-        """Set with KIND_REFUSED: the highest attempt seen. With KIND_ALREADY_COMMITTED: the committed one."""
+        """Set with KIND_REFUSED: the highest attempt seen; absent when the order is below `finished_below`. With KIND_ALREADY_COMMITTED: the committed one."""
 
     def __init__(
         self,
@@ -271,7 +275,9 @@ class Acknowledgement(_message.Message):
     DONE_FIELD_NUMBER: _builtins.int
     CONFIRMATION_CODE_FIELD_NUMBER: _builtins.int
     done: _builtins.bool
-    """False: a Commit of an attempt that is neither prepared nor committed here. An alarm, never an acknowledgement."""
+    """False: a Commit of an attempt that is neither prepared nor committed here, or an Abort of the committed one. An
+    alarm, never an acknowledgement.
+    """
     confirmation_code: _builtins.str
     """From payment, with a commit."""
     @_builtins.property

@@ -68,8 +68,8 @@ class Decision(msgspec.Struct, frozen=True):
 class Acknowledgement(msgspec.Struct, frozen=True):
     """A participant's answer to a decision.
 
-    Not `done`: a Commit of an attempt that is neither prepared nor committed there; an alarm, and never to be taken
-    for an acknowledgement. `confirmation_code` comes from payment, with a commit.
+    Not `done`: a Commit of an attempt that is neither prepared nor committed there, or an Abort of the committed one;
+    an alarm, and never to be taken for an acknowledgement. `confirmation_code` comes from payment, with a commit.
     """
 
     attempt: Attempt
