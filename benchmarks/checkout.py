@@ -1,0 +1,157 @@
+"""What a checkout costs: starts a bookstore of its own and drives POST /checkout until each order's final answer.
+
+python -m benchmarks.checkout [--seconds N]
+
+Prints orders/s and p50/p95/p99 at 1, 8 and 32 clients, CPU per order by service and RPCs per order; the last line is
+one JSON object. Nothing else should run on the machine meanwhile.
+"""
+
+import argparse
+import asyncio
+import http.client
+import itertools
+import json
+import statistics
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.costs import Costs, costs, rpcs
+from bookstore.running import RunningSystem
+from bookstore.shop_client import order_body, set_stock
+from bookstore.system import HOST, ORCHESTRATOR
+
+CLIENTS = (1, 8, 32)
+TITLES = ("Harry Potter", "The Great Gatsby", "To Kill a Mockingbird", "1984", "Pride and Prejudice")
+COPIES = 1_000_000
+WARM_UP_S = 2.0
+REQUEST_TIMEOUT_S = 60
+ENDED = ("Order Approved", "Order Rejected")
+
+
+@dataclass
+class Phase:
+    """What so many clients saw."""
+
+    clients: int
+    seconds: float = 0.0
+    latencies_ms: list[float] = field(default_factory=list)
+    errors: int = 0
+    # Orders that were given an id but no end yet.
+    unfinished: list[str] = field(default_factory=list)
+
+    def summary(self) -> dict[str, float]:
+        latencies = sorted(self.latencies_ms)
+        percentiles = statistics.quantiles(latencies, n=100, method="inclusive") if len(latencies) > 1 else [0.0] * 99
+        return {
+            "orders_per_s": round(len(latencies) / self.seconds, 1),
+            "p50_ms": round(percentiles[49], 1),
+            "p95_ms": round(percentiles[94], 1),
+            "p99_ms": round(percentiles[98], 1),
+            "errors": self.errors,
+        }
+
+
+def drive(port: int, clients: int, seconds: float) -> Phase:
+    """`clients` closed loops, each on a connection of its own, for so many seconds."""
+    phase = Phase(clients)
+    ends_at = time.monotonic() + seconds
+    numbers = itertools.count()
+    guard = threading.Lock()
+
+    def client() -> None:
+        connection = http.client.HTTPConnection(HOST, port, timeout=REQUEST_TIMEOUT_S)
+        while time.monotonic() < ends_at:
+            body = json.dumps(order_body((TITLES[next(numbers) % len(TITLES)], 1)))
+            headers = {"Content-Type": "application/json", "Idempotency-Key": uuid.uuid4().hex}
+            started_at = time.monotonic()
+            try:
+                connection.request("POST", "/checkout", body, headers)
+                response = connection.getresponse()
+                answer: dict[str, Any] = json.loads(response.read())
+            except (OSError, http.client.HTTPException, ValueError):
+                connection.close()
+                answer = {}
+            elapsed_ms = (time.monotonic() - started_at) * 1_000
+            with guard:
+                if answer.get("status") in ENDED:
+                    phase.latencies_ms.append(elapsed_ms)
+                else:
+                    phase.errors += 1
+                    if order_id := answer.get("error", {}).get("orderId"):
+                        phase.unfinished.append(order_id)
+        connection.close()
+
+    started_at = time.monotonic()
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    phase.seconds = time.monotonic() - started_at
+    return phase
+
+
+def lost(port: int, order_ids: list[str], timeout_s: float = 30.0) -> int:
+    """How many of these orders have no end after so long."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=REQUEST_TIMEOUT_S)
+
+    def ended(order_id: str) -> bool:
+        connection.request("GET", f"/v2/orders/{order_id}")
+        return json.loads(connection.getresponse().read()).get("status") in ENDED
+
+    deadline = time.monotonic() + timeout_s
+    open_orders = list(order_ids)
+    while open_orders and time.monotonic() < deadline:
+        open_orders = [order_id for order_id in open_orders if not ended(order_id)]
+    return len(open_orders)
+
+
+def measure(seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
+    """The whole benchmark; the result is what the last line prints."""
+    with tempfile.TemporaryDirectory(prefix="bookstore-bench-") as directory, RunningSystem(Path(directory)) as system:
+        set_stock(system, dict.fromkeys(TITLES, COPIES))
+        port = system.state.process(ORCHESTRATOR).port
+        say(f"warming up for {WARM_UP_S:.0f} s")
+        drive(port, 8, WARM_UP_S)
+        phases: list[Phase] = []
+        cost = Costs()
+        say(f"{'clients':>8} {'orders/s':>9} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'errors':>7}")
+        for clients in CLIENTS:
+            cpu_before, rpcs_before = costs(system), asyncio.run(rpcs(system))
+            phase = drive(port, clients, seconds)
+            cost.add(len(phase.latencies_ms), cpu_before, costs(system), rpcs_before, asyncio.run(rpcs(system)))
+            phases.append(phase)
+            row = phase.summary()
+            say(
+                f"{clients:>8} {row['orders_per_s']:>9} {row['p50_ms']:>8} {row['p95_ms']:>8} {row['p99_ms']:>8} "
+                f"{row['errors']:>7}"
+            )
+        say(cost.table())
+        return {
+            "clients": {str(phase.clients): phase.summary() for phase in phases},
+            "cpu_ms_per_order": round(cost.cpu_ms_per_order, 2),
+            "rpcs_per_order": round(cost.rpcs_per_order, 1),
+            "messages_per_order": round(cost.messages_per_order, 1),
+            "lost": lost(port, [order_id for phase in phases for order_id in phase.unfinished]),
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.checkout", description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=15.0, help="how long each number of clients orders")
+    seconds = parser.parse_args().seconds
+    print(f"{psutil.cpu_count()} cores; starting a bookstore", flush=True)
+    result = measure(seconds, lambda line: print(line, flush=True))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""What tests and benchmarks know of the shop: how to order as the page does, and where to count afterwards."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from bookstore.running import RunningSystem
+from bookstore.system import DB_NODES, EXECUTOR_NODES, PAYMENT, QUEUE_NODES
+from utils.pb import database_pb2, database_pb2_grpc, payment_pb2, payment_pb2_grpc, raft_pb2, raft_pb2_grpc
+from utils.rpc.channel import Channel
+from utils.rpc.cluster import ClusterChannel
+from utils.rpc.errors import ServiceError
+
+CLUSTERS = {"db_node": DB_NODES, "order_queue": QUEUE_NODES, "order_executor": EXECUTOR_NODES}
+RPC_TIMEOUT_S = 10.0
+
+_T = TypeVar("_T")
+
+
+def order_body(*items: tuple[str, int], **changes: Any) -> dict[str, Any]:
+    """An order that is approved while there is stock and luck; `changes` replace top-level fields."""
+    body: dict[str, Any] = {
+        "user": {"name": "Ada Lovelace", "contact": "ada.lovelace@example.com"},
+        "creditCard": {"number": "4111111111111111", "expirationDate": expiration(years=2), "cvv": "123"},
+        "items": [{"name": title, "quantity": quantity} for title, quantity in items],
+        "billingAddress": {
+            "street": "12 St James's Square",
+            "city": "London",
+            "state": "London",
+            "zip": "SW1Y 4JH",
+            "country": "United Kingdom",
+        },
+        "shippingMethod": "Standard",
+        "giftWrapping": False,
+        "termsAndConditionsAccepted": True,
+    }
+    return {**body, **changes}
+
+
+def expiration(years: int) -> str:
+    """ "MM/YY", so many years from now."""
+    now = datetime.now(UTC)
+    return f"{now.month:02d}/{(now.year + years) % 100:02d}"
+
+
+def bank_transfer_body(*items: tuple[str, int]) -> dict[str, Any]:
+    """The same, paid from a bank account."""
+    body = order_body(*items, paymentMethod="bankTransfer", bankAccount={"iban": "DE89370400440532013000"})
+    del body["creditCard"]
+    return body
+
+
+async def _with_channel(channel: Channel | ClusterChannel, use: Callable[[Any], Awaitable[_T]]) -> _T:
+    try:
+        return await use(channel)
+    finally:
+        await channel.close()
+
+
+def captures(system: RunningSystem) -> dict[str, int]:
+    """What payment has captured: cents by order id."""
+
+    async def read(channel: Any) -> dict[str, int]:
+        stub = payment_pb2_grpc.PaymentServiceStub(channel)
+        amounts: dict[str, int] = {}
+        after = ""
+        while True:
+            request = payment_pb2.ListCapturesRequest(after_order_id=after, max_captures=500)
+            page = await stub.ListCaptures(request, timeout=RPC_TIMEOUT_S)
+            if not page.captures:
+                return amounts
+            amounts |= {capture.order_id: capture.amount_cents for capture in page.captures}
+            after = page.captures[-1].order_id
+
+    return asyncio.run(_with_channel(Channel(system.address(PAYMENT)), read))
+
+
+def stock(system: RunningSystem) -> dict[str, int]:
+    """The whole shelf, linearizable: copies by title."""
+
+    async def read(channel: Any) -> dict[str, int]:
+        stub = database_pb2_grpc.DatabaseServiceStub(channel)
+        copies: dict[str, int] = {}
+        after, more = "", True
+        while more:
+            request = database_pb2.ReadAllRequest(prefix="stock:", after_key=after, max_entries=500)
+            page = await stub.ReadAll(request, timeout=RPC_TIMEOUT_S)
+            copies |= {entry.key.removeprefix("stock:"): entry.value.integer for entry in page.entries}
+            more = page.more
+            after = page.entries[-1].key if page.entries else ""
+        return copies
+
+    return asyncio.run(_with_channel(_database(system), read))
+
+
+def set_stock(system: RunningSystem, copies: dict[str, int]) -> None:
+    """Writes the shelf: for a benchmark that must not sell out."""
+
+    async def write(channel: Any) -> None:
+        stub = database_pb2_grpc.DatabaseServiceStub(channel)
+        for number, (title, count) in enumerate(copies.items(), 1):
+            request = database_pb2.WriteRequest(
+                key=f"stock:{title}",
+                value=database_pb2.Value(integer=count),
+                request_id=database_pb2.RequestId(client_id="shop-client", sequence=number),
+            )
+            await stub.Write(request, timeout=RPC_TIMEOUT_S)
+
+    asyncio.run(_with_channel(_database(system), write))
+
+
+def leader(system: RunningSystem, cluster: str) -> str:
+    """The node that leads a cluster and is ready to serve; waits for one. Raises TimeoutError after 30 s."""
+
+    async def ask(node: str) -> bool:
+        async def status(channel: Any) -> bool:
+            stub = raft_pb2_grpc.RaftServiceStub(channel)
+            try:
+                answer = await stub.GetRaftStatus(raft_pb2.GetRaftStatusRequest(), timeout=2)
+            except ServiceError:
+                return False
+            return answer.role == "leader" and answer.ready
+
+        return await _with_channel(Channel(system.address(node)), status)
+
+    async def find() -> str:
+        async with asyncio.timeout(30):
+            while True:
+                for node in CLUSTERS[cluster]:
+                    if await ask(node):
+                        return node
+                await asyncio.sleep(0.1)
+
+    return asyncio.run(find())
+
+
+def _database(system: RunningSystem) -> ClusterChannel:
+    return ClusterChannel([system.address(node) for node in DB_NODES])
