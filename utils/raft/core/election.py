@@ -1,0 +1,69 @@
+"""Elections: who may have this node's vote, and how many votes it has (paper, 5.2 and 5.4.1; dissertation, 9.6)."""
+
+from collections.abc import Collection
+
+from utils.raft.core.log import RaftLog
+from utils.raft.core.messages import PreVoteRequest, RequestVoteRequest
+from utils.raft.core.ready import HardState
+
+
+def majority_of(voters: Collection[str]) -> int:
+    return len(voters) // 2 + 1
+
+
+def grants_vote(hard_state: HardState, candidate: str, request: RequestVoteRequest, log: RaftLog) -> bool:
+    """Whether a node in `hard_state`, which must have reached the request's term, votes for `candidate`."""
+    return (
+        request.term == hard_state.current_term
+        and hard_state.voted_for in (None, candidate)
+        and log.is_candidate_up_to_date(request.last_log_index, request.last_log_term)
+    )
+
+
+def grants_pre_vote(hard_state: HardState, request: PreVoteRequest, log: RaftLog) -> bool:
+    """Whether a node in `hard_state` would vote in that term. It promises nothing, so it may say so to many."""
+    return request.term > hard_state.current_term and log.is_candidate_up_to_date(
+        request.last_log_index, request.last_log_term
+    )
+
+
+class Tally:
+    """The votes, or pre-votes, that a node was given in one round. Each voter counts once."""
+
+    def __init__(self, voters: Collection[str]) -> None:
+        self._majority = majority_of(voters)
+        self._granted: set[str] = set()
+
+    def add(self, voter: str) -> None:
+        self._granted.add(voter)
+
+    @property
+    def is_won(self) -> bool:
+        return len(self._granted) >= self._majority
+
+
+class ElectionTimer:
+    """Counts the ticks since this node last heard from a leader, voted, or started an election."""
+
+    def __init__(self, election_ticks: int) -> None:
+        self._election_ticks = election_ticks
+        self._elapsed = 0
+        self._timeout = election_ticks
+
+    def restart(self, timeout: int | None = None) -> None:
+        """From zero, with another timeout if one is given."""
+        self._elapsed = 0
+        if timeout is not None:
+            self._timeout = timeout
+
+    def tick(self) -> None:
+        self._elapsed += 1
+
+    @property
+    def is_over(self) -> bool:
+        return self._elapsed >= self._timeout
+
+    @property
+    def is_minimum_over(self) -> bool:
+        """Whether even the shortest election timeout has passed: no node that hears a leader starts before."""
+        return self._elapsed >= self._election_ticks
