@@ -1,0 +1,83 @@
+"""The neighbours over the wire: the words of the domain on this side, protobuf on the other."""
+
+from collections.abc import Sequence
+
+from order_executor.ports import ClaimedOrder, OrderResult
+from order_executor.retry_policy import OPERATION_TIMEOUT_S
+from utils.pb import order_queue_pb2, two_phase_commit_pb2
+from utils.pb.convert import queued_order_from_proto, reason_to_proto
+from utils.pb.order_queue_pb2_grpc import OrderQueueServiceStub
+from utils.pb.two_phase_commit_pb2_grpc import ParticipantServiceStub
+from utils.rpc.channel import Channel
+from utils.rpc.cluster import ClusterChannel
+from utils.rpc.errors import Internal
+from utils.two_phase_commit.convert import (
+    acknowledgement_from_proto,
+    decision_to_proto,
+    transaction_to_proto,
+    vote_from_proto,
+)
+from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Transaction, Vote
+
+
+class OrderQueueClient:
+    def __init__(self, channel: ClusterChannel, executor_id: str) -> None:
+        self._stub = OrderQueueServiceStub(channel)  # type: ignore[arg-type]
+        self._executor_id = executor_id
+
+    async def dequeue(
+        self, epoch: int, held_order_ids: Sequence[str], max_orders: int, wait_s: float
+    ) -> list[ClaimedOrder]:
+        request = order_queue_pb2.DequeueRequest(
+            executor_id=self._executor_id,
+            epoch=epoch,
+            held_order_ids=held_order_ids,
+            max_orders=max_orders,
+            wait_ms=int(wait_s * 1_000),
+        )
+        response = await self._stub.Dequeue(request, timeout=wait_s + OPERATION_TIMEOUT_S)
+        return [ClaimedOrder(queued_order_from_proto(claimed.order), claimed.position) for claimed in response.orders]
+
+    async def complete(self, results: Sequence[OrderResult]) -> Sequence[None]:
+        request = order_queue_pb2.CompleteRequest(results=[_result_to_proto(result) for result in results])
+        await self._stub.Complete(request, timeout=OPERATION_TIMEOUT_S)
+        return [None] * len(results)
+
+
+class ParticipantClient:
+    """Of the database's primary (ClusterChannel) or of payment (Channel)."""
+
+    def __init__(self, channel: Channel | ClusterChannel) -> None:
+        self._stub = ParticipantServiceStub(channel)  # type: ignore[arg-type]
+
+    async def prepare(self, transactions: Sequence[Transaction]) -> list[Vote]:
+        request = two_phase_commit_pb2.PrepareRequest(
+            transactions=[transaction_to_proto(transaction) for transaction in transactions]
+        )
+        response = await self._stub.Prepare(request, timeout=OPERATION_TIMEOUT_S)
+        votes = [vote_from_proto(vote) for vote in response.votes]
+        _check_order([vote.attempt for vote in votes], [transaction.attempt for transaction in transactions])
+        return votes
+
+    async def decide(self, decisions: Sequence[Decision]) -> list[Acknowledgement]:
+        request = two_phase_commit_pb2.DecideRequest(decisions=[decision_to_proto(decision) for decision in decisions])
+        response = await self._stub.Decide(request, timeout=OPERATION_TIMEOUT_S)
+        acknowledgements = [acknowledgement_from_proto(message) for message in response.acknowledgements]
+        _check_order([message.attempt for message in acknowledgements], [decision.attempt for decision in decisions])
+        return acknowledgements
+
+
+def _check_order(answered: list[Attempt], asked: list[Attempt]) -> None:
+    """An answer taken for another order's would break atomicity. Raises Internal."""
+    if answered != asked:
+        raise Internal("a participant did not answer one for one, in the order asked")
+
+
+def _result_to_proto(result: OrderResult) -> order_queue_pb2.OrderResult:
+    return order_queue_pb2.OrderResult(
+        order_id=result.order_id,
+        epoch=result.epoch,
+        approved=result.approved,
+        confirmation_code=result.confirmation_code,
+        reasons=[reason_to_proto(reason) for reason in result.reasons],
+    )

@@ -1,0 +1,214 @@
+"""One leader's term: it finishes what earlier leaders decided, takes orders from the queue, and carries them out.
+
+Many orders are under way at once, each with a coordinator of its own; whatever they send to the same place travels in
+batches. All of it is tasks of one group, which is cancelled when the term is over: nothing outlives the epoch.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from order_executor.batching import Batcher
+from order_executor.decision_log import Command, DecisionLog, RecordDecision, RecordFinished, encode
+from order_executor.ports import ClaimedOrder, OrderQueue, OrderResult, Participant, ReplicatedLog
+from order_executor.retry_policy import OPERATION_TIMEOUT_S, POLL, POLL_WAIT_S, pause_before_s
+from utils.domain.order import QueuedOrder
+from utils.observe.counters import count
+from utils.observe.logging import get_logger
+from utils.raft.errors import RaftError
+from utils.rpc.errors import ServiceError
+from utils.two_phase_commit.actions import (
+    Action,
+    Alarm,
+    Complete,
+    OrderDecision,
+    Propose,
+    RecordAsFinished,
+    Request,
+    SendDecision,
+    SendPrepare,
+    TryAgain,
+)
+from utils.two_phase_commit.coordinator import Coordinator
+from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Transaction, Vote
+
+log = get_logger()
+
+# Decided orders that wait for an absent participant leave room for new ones, up to this many times the orders that
+# may be undecided. Beyond it something is so broken that taking more orders only makes it worse.
+HELD_FACTOR = 16
+
+
+@dataclass(frozen=True)
+class _Order:
+    coordinator: Coordinator
+    position: int
+    # None for an order that was decided before this term: nobody asks to prepare it again.
+    order: QueuedOrder | None
+
+    def transaction(self, attempt: Attempt) -> Transaction:
+        assert self.order is not None
+        order = self.order
+        return Transaction(attempt, self.position, order.items, order.amount_cents, order.instrument)
+
+
+class Leadership:
+    """`epoch` is the Raft term; the node leads in it and has applied its own no-op."""
+
+    def __init__(
+        self,
+        epoch: int,
+        *,
+        node: ReplicatedLog,
+        decisions: DecisionLog,
+        queue: OrderQueue,
+        participants: Mapping[str, Participant],
+        in_flight_max: int,
+    ) -> None:
+        self.epoch = epoch
+        self._node = node
+        self._decisions = decisions
+        self._queue = queue
+        self._participants = participants
+        self._in_flight_max = in_flight_max
+        self._orders: dict[str, _Order] = {}
+        self._undecided: set[str] = set()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+
+    @property
+    def orders_in_flight(self) -> int:
+        return len(self._orders)
+
+    def has_given_up(self, attempt: Attempt) -> bool:
+        """Whether `attempt`, one of this epoch, was ended before anything was proposed for it."""
+        order = self._orders.get(attempt.order_id)
+        return order is not None and order.coordinator.has_given_up(attempt)
+
+    async def run(self) -> None:
+        """Until it is cancelled. Any exception is a defect."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            self._prepares: dict[str, Batcher[Transaction, Vote]] = {
+                name: Batcher(tasks, participant.prepare) for name, participant in self._participants.items()
+            }
+            self._deliveries: dict[str, Batcher[Decision, Acknowledgement]] = {
+                name: Batcher(tasks, participant.decide) for name, participant in self._participants.items()
+            }
+            self._records: Batcher[Command, OrderDecision | None] = Batcher(tasks, self._record)
+            self._results: Batcher[OrderResult, None] = Batcher(tasks, self._queue.complete)
+            unfinished = self._decisions.unfinished()
+            log.info("leading", epoch=self.epoch, unfinished=len(unfinished))
+            for decision in unfinished:
+                self._take(decision.order_id, decision.position, None)
+            await self._poll()
+
+    async def _poll(self) -> None:
+        failures = 0
+        while True:
+            await self._has_room.wait()
+            room = self._in_flight_max - len(self._undecided)
+            try:
+                claimed = await self._queue.dequeue(self.epoch, list(self._orders), room, POLL_WAIT_S)
+            except ServiceError as error:
+                failures += 1
+                log.warning("the queue cannot be polled", epoch=self.epoch, error=error.message, tries=failures)
+                await asyncio.sleep(POLL.pause_s(failures))
+                continue
+            failures = 0
+            for order in claimed:
+                self._claim(order)
+
+    def _claim(self, claimed: ClaimedOrder) -> None:
+        order_id = claimed.order.order_id
+        if order_id in self._orders:
+            log.warning("an order in hand was handed out again", order_id=order_id, epoch=self.epoch)
+            return
+        self._take(order_id, claimed.position, claimed.order)
+
+    def _take(self, order_id: str, position: int, order: QueuedOrder | None) -> None:
+        coordinator = Coordinator(
+            order_id,
+            position,
+            epoch=self.epoch,
+            participants=tuple(self._participants),
+            recorded_decision=self._decisions.decision,
+        )
+        taken = _Order(coordinator, position, order)
+        self._orders[order_id] = taken
+        self._undecided.add(order_id)
+        self._perform(taken, coordinator.start())
+
+    def _perform(self, order: _Order, actions: Sequence[Action]) -> None:
+        coordinator = order.coordinator
+        for action in actions:
+            if isinstance(action, Alarm):
+                count("executor.alarms")
+                log.error(
+                    "alarm: the order cannot be ended", order_id=action.order_id, epoch=self.epoch, why=action.what
+                )
+            else:
+                self._tasks.create_task(self._carry_out(order, action))
+        if coordinator.is_recorded:
+            self._undecided.discard(coordinator.order_id)
+        if coordinator.is_finished:
+            del self._orders[coordinator.order_id]
+        if len(self._undecided) < self._in_flight_max and len(self._orders) < HELD_FACTOR * self._in_flight_max:
+            self._has_room.set()
+        else:
+            self._has_room.clear()
+
+    async def _carry_out(self, order: _Order, action: Request | TryAgain) -> None:
+        if isinstance(action, TryAgain):
+            log.warning("attempt given up", **_names(action.attempt), why=action.why)
+        if pause_s := pause_before_s(action):
+            await asyncio.sleep(pause_s)
+        try:
+            following = await self._request(order, action)
+        except (ServiceError, RaftError) as error:
+            assert not isinstance(action, TryAgain)
+            # A peer that is away for an hour is not worth a line for each try.
+            if (action.tries + 1).bit_count() == 1:
+                log.warning(
+                    "a step failed",
+                    step=type(action).__name__,
+                    **_names(order.coordinator.attempt),
+                    participant=getattr(action, "participant", None),
+                    tries=action.tries + 1,
+                    error=str(error),
+                )
+            following = order.coordinator.failed(action)
+        self._perform(order, following)
+
+    async def _request(self, order: _Order, action: Request | TryAgain) -> list[Action]:
+        coordinator = order.coordinator
+        match action:
+            case SendPrepare(participant, attempt):
+                vote = await self._prepares[participant].submit(order.transaction(attempt))
+                return coordinator.voted(participant, vote)
+            case Propose(decision):
+                recorded = await self._records.submit(RecordDecision(decision))
+                assert recorded is not None
+                log.info("decided", **_names(recorded.attempt), commit=recorded.commit)
+                return coordinator.recorded(recorded)
+            case SendDecision(participant, told):
+                return coordinator.acknowledged(action, await self._deliveries[participant].submit(told))
+            case Complete(order_id, approved, confirmation_code, reasons):
+                await self._results.submit(OrderResult(order_id, self.epoch, approved, confirmation_code, reasons))
+                return coordinator.completed()
+            case RecordAsFinished(order_id):
+                await self._records.submit(RecordFinished(order_id))
+                count("executor.orders_finished")
+                return coordinator.finished()
+            case TryAgain(attempt):
+                return coordinator.try_again(attempt)
+
+    async def _record(self, commands: Sequence[Command]) -> Sequence[OrderDecision | None]:
+        results: Sequence[OrderDecision | None] = await self._node.propose(
+            encode(commands), term=self.epoch, timeout_s=OPERATION_TIMEOUT_S
+        )
+        return results
+
+
+def _names(attempt: Attempt) -> dict[str, str | int]:
+    return {"order_id": attempt.order_id, "epoch": attempt.epoch, "attempt": attempt.number}
