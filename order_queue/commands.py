@@ -1,0 +1,92 @@
+"""What goes through the queue's Raft log, and what applying it answers. The log's format: only ever add to it."""
+
+import msgspec
+
+from order_queue.order_record import OrderRecord, OrderResult
+from utils.domain.order import QueuedOrder, Reason
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """How much the queue may hold. They travel in the command: nodes with other settings must not decide otherwise."""
+
+    pending_max: int
+    unrecorded_max: int
+
+
+class Enqueue(msgspec.Struct, frozen=True, tag=True):
+    order: QueuedOrder
+    fingerprint: bytes
+    bounds: Bounds
+
+
+class RecordRejection(msgspec.Struct, frozen=True, tag=True):
+    """A rejection by verification: the order ends where it arrives."""
+
+    order_id: str
+    fingerprint: bytes
+    reasons: tuple[Reason, ...]
+    risk_score: int
+    bounds: Bounds
+
+
+class Complete(msgspec.Struct, frozen=True, tag=True):
+    results: tuple[OrderResult, ...]
+
+
+class MarkRecorded(msgspec.Struct, frozen=True, tag=True):
+    """PostgreSQL has every order that ended at a log index up to this one."""
+
+    up_to_index: int
+
+
+Command = Enqueue | RecordRejection | Complete | MarkRecorded
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """To Enqueue and RecordRejection: the record that won for the order's id, and whether this command made it."""
+
+    record: OrderRecord
+    is_new: bool
+
+
+class Full(msgspec.Struct, frozen=True):
+    """To Enqueue and RecordRejection of a new id: a bound is reached, and nothing was kept."""
+
+    what: str
+    bound: int
+
+
+class ResultAlarm(msgspec.Struct, frozen=True):
+    """A result that cannot be: `kept` is what stands instead; None if the queue never had this order."""
+
+    result: OrderResult
+    kept: OrderRecord | None
+
+
+class Completed(msgspec.Struct, frozen=True):
+    """To Complete: the orders that it ended, and the results that contradict what stands."""
+
+    ended: tuple[OrderRecord, ...]
+    alarms: tuple[ResultAlarm, ...]
+
+
+class Marked(msgspec.Struct, frozen=True):
+    """To MarkRecorded."""
+
+    unrecorded: int
+
+
+Outcome = Registered | Full | Completed | Marked
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+
+
+def encode(command: Command) -> bytes:
+    """The command as it is logged."""
+    return _encoder.encode(command)
+
+
+def decode(data: bytes) -> Command:
+    """Raises msgspec.DecodeError: what is committed was encoded here, so this is a broken invariant."""
+    return _decoder.decode(data)

@@ -1,0 +1,53 @@
+"""What the queue knows of one order, from its acceptance to its end."""
+
+import enum
+
+import msgspec
+
+from utils.domain.order import QueuedOrder, Reason
+
+
+class OrderState(enum.StrEnum):
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
+class OrderRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Immutable: an order's end replaces its record, once, and an ended record never changes again.
+
+    `position` is the log index at which the order arrived, `ended_index` the one at which it ended (0: not yet). An
+    order that verification rejected was never enqueued: its `order` is None, and both indexes are the same.
+    """
+
+    order_id: str
+    state: OrderState
+    position: int
+    fingerprint: bytes
+    risk_score: int = 0
+    order: QueuedOrder | None = None
+    reasons: tuple[Reason, ...] = ()
+    confirmation_code: str = ""
+    ended_index: int = 0
+
+
+class OrderResult(msgspec.Struct, frozen=True):
+    """How the executor leader of `epoch` says that an order ended: approved with a code, or rejected with reasons."""
+
+    order_id: str
+    epoch: int
+    approved: bool
+    confirmation_code: str = ""
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def state(self) -> OrderState:
+        return OrderState.APPROVED if self.approved else OrderState.REJECTED
+
+    def agrees_with(self, record: OrderRecord) -> bool:
+        """Whether `record` ended as this result says; who said it does not matter."""
+        return (
+            record.state == self.state
+            and record.confirmation_code == self.confirmation_code
+            and record.reasons == self.reasons
+        )

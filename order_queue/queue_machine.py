@@ -1,0 +1,199 @@
+"""The replicated queue: every node applies the same commands in the same order and holds the same orders.
+
+Rules:
+- The first of Enqueue and RecordRejection wins for an order id, for ever; so does the first result.
+- An order's position is the log index of its Enqueue. Priority: most books first, then the lowest position.
+- Handing out changes nothing here: an order stays until its result is committed (see claims.py).
+- A result is kept until PostgreSQL has it, and still after that, since an order id must never run twice.
+- A new order is refused when too many are pending or unrecorded. A result never is.
+"""
+
+from collections import deque
+from collections.abc import Collection
+
+import msgspec
+
+from order_queue import commands
+from order_queue.commands import (
+    Complete,
+    Completed,
+    Enqueue,
+    Full,
+    Marked,
+    MarkRecorded,
+    Outcome,
+    RecordRejection,
+    Registered,
+    ResultAlarm,
+)
+from order_queue.order_heap import OrderHeap
+from order_queue.order_record import OrderRecord, OrderResult, OrderState
+
+_SNAPSHOT_VERSION = 1
+
+
+class _Snapshot(msgspec.Struct, frozen=True):
+    version: int
+    # By position.
+    pending: list[OrderRecord]
+    # In the order in which they ended, each encoded.
+    ended: list[bytes]
+    # How many of them, from the end, PostgreSQL may not have yet: their log indexes and order ids.
+    unrecorded: list[tuple[int, str]]
+
+
+class QueueMachine:
+    """A `utils.raft.state_machine.StateMachine`."""
+
+    def __init__(self, heap: OrderHeap) -> None:
+        self._heap = heap
+        self._pending: dict[str, OrderRecord] = {}
+        # Encoded: the many that have ended take a third of the memory so, and the garbage collector skips them.
+        self._ended: dict[str, bytes] = {}
+        self._unrecorded: deque[tuple[int, str]] = deque()
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(OrderRecord)
+
+    # What Raft calls.
+
+    def apply(self, index: int, command: bytes) -> Outcome:
+        """Carries out the committed command at `index` of the log."""
+        match commands.decode(command):
+            case Enqueue() as enqueue:
+                return self._enqueue(index, enqueue)
+            case RecordRejection() as rejection:
+                return self._record_rejection(index, rejection)
+            case Complete(results):
+                return self._complete(index, results)
+            case MarkRecorded(up_to_index):
+                return self._mark_recorded(up_to_index)
+
+    def snapshot(self) -> bytes:
+        """The whole state; equal states give equal bytes."""
+        pending = sorted(self._pending.values(), key=lambda record: record.position)
+        return self._encoder.encode(
+            _Snapshot(_SNAPSHOT_VERSION, pending, list(self._ended.values()), list(self._unrecorded))
+        )
+
+    def restore(self, snapshot: bytes) -> None:
+        """Replaces the whole state."""
+        state = msgspec.msgpack.decode(snapshot, type=_Snapshot)
+        assert state.version == _SNAPSHOT_VERSION, f"a snapshot of version {state.version} cannot be read"
+        self._pending = {record.order_id: record for record in state.pending}
+        self._ended = {self._decoder.decode(data).order_id: data for data in state.ended}
+        self._unrecorded = deque(state.unrecorded)
+        self._heap.clear()
+        for record in state.pending:
+            self._push(record)
+
+    # What the node's service asks.
+
+    def record(self, order_id: str) -> OrderRecord | None:
+        """Where the order stands, or None for an id that the queue does not know."""
+        if (pending := self._pending.get(order_id)) is not None:
+            return pending
+        if (ended := self._ended.get(order_id)) is not None:
+            return self._decoder.decode(ended)
+        return None
+
+    def is_pending(self, order_id: str) -> bool:
+        return order_id in self._pending
+
+    def first_pending(self, count: int, *, excluding: Collection[str] = ()) -> list[OrderRecord]:
+        """Up to `count` pending orders in order of priority, without those excluded (a set of order ids)."""
+        return [self._pending[order_id] for order_id in self._heap.first(count, excluding=excluding)]
+
+    def first_unrecorded(self, count: int) -> list[OrderRecord]:
+        """The earliest ended orders that PostgreSQL may not have: `count`, and the rest of the last one's log index."""
+        chosen: list[OrderRecord] = []
+        for index, order_id in self._unrecorded:
+            if len(chosen) >= count and index != chosen[-1].ended_index:
+                break
+            chosen.append(self._decoder.decode(self._ended[order_id]))
+        return chosen
+
+    @property
+    def pending_count(self) -> int:
+        return len(self._pending)
+
+    @property
+    def ended_count(self) -> int:
+        return len(self._ended)
+
+    @property
+    def unrecorded_count(self) -> int:
+        return len(self._unrecorded)
+
+    def full(self, bounds: commands.Bounds) -> Full | None:
+        """Why a new order would be refused now, if it would."""
+        if len(self._pending) >= bounds.pending_max:
+            return Full("pending orders", bounds.pending_max)
+        if len(self._unrecorded) >= bounds.unrecorded_max:
+            return Full("ended orders that are not recorded yet", bounds.unrecorded_max)
+        return None
+
+    # The commands.
+
+    def _enqueue(self, index: int, command: Enqueue) -> Registered | Full:
+        order = command.order
+        if (existing := self.record(order.order_id)) is not None:
+            return Registered(existing, is_new=False)
+        if (full := self.full(command.bounds)) is not None:
+            return full
+        record = OrderRecord(
+            order.order_id, OrderState.PENDING, index, command.fingerprint, risk_score=order.risk_score, order=order
+        )
+        self._pending[order.order_id] = record
+        self._push(record)
+        return Registered(record, is_new=True)
+
+    def _record_rejection(self, index: int, command: RecordRejection) -> Registered | Full:
+        if (existing := self.record(command.order_id)) is not None:
+            return Registered(existing, is_new=False)
+        if (full := self.full(command.bounds)) is not None:
+            return full
+        record = OrderRecord(
+            command.order_id,
+            OrderState.REJECTED,
+            index,
+            command.fingerprint,
+            risk_score=command.risk_score,
+            reasons=command.reasons,
+            ended_index=index,
+        )
+        self._end(record)
+        return Registered(record, is_new=True)
+
+    def _complete(self, index: int, results: tuple[OrderResult, ...]) -> Completed:
+        ended: list[OrderRecord] = []
+        alarms: list[ResultAlarm] = []
+        for result in results:
+            record = self.record(result.order_id)
+            if record is None or (record.ended_index and not result.agrees_with(record)):
+                alarms.append(ResultAlarm(result, record))
+            elif not record.ended_index:
+                self._heap.remove(result.order_id)
+                del self._pending[result.order_id]
+                record = msgspec.structs.replace(
+                    record,
+                    state=result.state,
+                    reasons=result.reasons,
+                    confirmation_code=result.confirmation_code,
+                    ended_index=index,
+                )
+                self._end(record)
+                ended.append(record)
+        return Completed(tuple(ended), tuple(alarms))
+
+    def _mark_recorded(self, up_to_index: int) -> Marked:
+        while self._unrecorded and self._unrecorded[0][0] <= up_to_index:
+            self._unrecorded.popleft()
+        return Marked(len(self._unrecorded))
+
+    def _push(self, record: OrderRecord) -> None:
+        assert record.order is not None, "a pending order has its content"
+        self._heap.push(record.order_id, quantity=record.order.quantity, position=record.position)
+
+    def _end(self, record: OrderRecord) -> None:
+        self._ended[record.order_id] = self._encoder.encode(record)
+        self._unrecorded.append((record.ended_index, record.order_id))
