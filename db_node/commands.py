@@ -1,0 +1,85 @@
+"""What the nodes of the database agree on, one after another, and what each command returns."""
+
+import enum
+
+import msgspec
+
+from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Vote
+
+Value = int | str
+
+
+class RequestId(msgspec.Struct, frozen=True):
+    """The nth request of a client, so that a repeated one is recognised."""
+
+    client_id: str
+    sequence: int
+
+
+class Write(msgspec.Struct, frozen=True, tag=True):
+    key: str
+    value: Value
+    # None: always. 0: only if the key was never written.
+    expected_version: int | None
+    request_id: RequestId
+
+
+class DecrementStock(msgspec.Struct, frozen=True, tag=True):
+    title: str
+    quantity: int
+    request_id: RequestId
+
+
+class Seed(msgspec.Struct, frozen=True, tag=True):
+    """First values; a key that was ever written keeps its own."""
+
+    integers: dict[str, int]
+
+
+class OrderedCopies(msgspec.Struct, frozen=True):
+    """What an attempt needs of the stock: copies by title, the items of one title summed."""
+
+    attempt: Attempt
+    position: int
+    quantities: dict[str, int]
+
+
+class Prepare(msgspec.Struct, frozen=True, tag=True):
+    orders: tuple[OrderedCopies, ...]
+    finished_below: int
+
+
+class Decide(msgspec.Struct, frozen=True, tag=True):
+    decisions: tuple[Decision, ...]
+
+
+Command = Write | DecrementStock | Seed | Prepare | Decide
+
+
+class Written(msgspec.Struct, frozen=True, tag=True):
+    version: int
+
+
+class StockLeft(msgspec.Struct, frozen=True, tag=True):
+    stock: int
+    version: int
+
+
+class RefusalReason(enum.StrEnum):
+    KEY_UNKNOWN = "key_unknown"
+    VERSION_CONFLICT = "version_conflict"
+    WRONG_VALUE = "wrong_value"
+    TOO_FEW_COPIES = "too_few_copies"
+    FULL = "full"
+    REQUEST_FORGOTTEN = "request_forgotten"
+
+
+class Refusal(msgspec.Struct, frozen=True, tag=True):
+    """Nothing was changed."""
+
+    reason: RefusalReason
+    message: str
+
+
+WriteResult = Written | StockLeft | Refusal
+Result = WriteResult | tuple[Vote, ...] | tuple[Acknowledgement, ...] | None

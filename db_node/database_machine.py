@@ -1,0 +1,107 @@
+"""The replicated database: what every node does with each committed command. Pure and deterministic."""
+
+from typing import assert_never
+
+import msgspec
+
+from db_node.commands import Command, Decide, DecrementStock, Prepare, Result, Seed, Write, WriteResult
+from db_node.keyspace import Entry, Keyspace, Stored
+from db_node.remembered_requests import ClientMemory, RememberedRequests
+from utils.two_phase_commit.messages import Attempt
+from utils.two_phase_commit.participant import Participant, Record
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+
+Quantities = dict[str, int]
+
+
+class _State(msgspec.Struct):
+    """What a snapshot holds. Reservations follow from the records of prepared orders."""
+
+    stored: dict[str, Stored]
+    clients: dict[str, ClientMemory]
+    records: dict[str, Record[Quantities]]
+    finished_below: int
+
+
+def encode(command: Command) -> bytes:
+    """The form in which a command is proposed."""
+    return _encoder.encode(command)
+
+
+class DatabaseMachine:
+    """The state machine of utils.raft; its reads may be called between two applies, from the same event loop."""
+
+    def __init__(self) -> None:
+        self._keyspace = Keyspace()
+        self._requests = RememberedRequests()
+        self._participant = Participant[Quantities](self._keyspace)
+
+    def apply(self, index: int, command: bytes) -> Result:
+        return self._apply(_decoder.decode(command))
+
+    def snapshot(self) -> bytes:
+        return _encoder.encode(
+            _State(
+                self._keyspace.stored,
+                self._requests.clients,
+                self._participant.records,
+                self._participant.finished_below,
+            )
+        )
+
+    def restore(self, snapshot: bytes) -> None:
+        state = msgspec.msgpack.decode(snapshot, type=_State)
+        self._requests.restore(state.clients)
+        self._participant.restore(state.records, state.finished_below)
+        held = [record.work for record in state.records.values() if record.work is not None]
+        self._keyspace.restore(state.stored, held)
+
+    def get(self, key: str) -> Entry | None:
+        """None for a key that was never written."""
+        return self._keyspace.get(key)
+
+    def scan(self, prefix: str, after_key: str, entries_max: int) -> tuple[list[Entry], bool]:
+        """A page of the keys that begin with `prefix`, in their order; and whether there are more."""
+        return self._keyspace.scan(prefix, after_key, entries_max)
+
+    @property
+    def keys_count(self) -> int:
+        return len(self._keyspace.stored)
+
+    @property
+    def in_doubt(self) -> tuple[Attempt, ...]:
+        """Attempts that have reserved copies, and whose decision is not known here."""
+        return self._participant.in_doubt
+
+    def reservation(self, order_id: str) -> Quantities:
+        """Copies by title that the order holds now."""
+        record = self._participant.records.get(order_id)
+        return record.work or {} if record else {}
+
+    def _apply(self, command: Command) -> Result:
+        match command:
+            case Write() | DecrementStock():
+                return self._write_once(command)
+            case Seed(integers):
+                self._keyspace.seed(integers)
+                return None
+            case Prepare(orders, finished_below):
+                self._participant.finish_below(finished_below)
+                return tuple(
+                    self._participant.prepare(order.attempt, order.position, order.quantities) for order in orders
+                )
+            case Decide(decisions):
+                return tuple(self._participant.decide(decision) for decision in decisions)
+        assert_never(command)
+
+    def _write_once(self, command: Write | DecrementStock) -> WriteResult:
+        if (answered := self._requests.recall(command.request_id)) is not None:
+            return answered
+        if isinstance(command, Write):
+            result: WriteResult = self._keyspace.write(command.key, command.value, command.expected_version)
+        else:
+            result = self._keyspace.decrement(command.title, command.quantity)
+        self._requests.remember(command.request_id, result)
+        return result
