@@ -176,7 +176,8 @@ class Coordinator:
                 self._alarm(f"{action.participant} does not know the attempt that it is told to end"),
                 SendDecision(action.participant, action.decision, action.tries + 1),
             ]
-        self._confirmation_code = acknowledgement.confirmation_code or self._confirmation_code
+        if action.decision.commit and acknowledgement.confirmation_code:
+            self._confirmation_code = acknowledgement.confirmation_code
         self._acknowledged.add(action.participant)
         if len(self._acknowledged) < len(self._participants):
             return []
