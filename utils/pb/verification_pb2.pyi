@@ -154,6 +154,9 @@ class RunOutcome(_message.Message):
     CLOCK_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
+    stopped: _builtins.bool
+    """Not all of the service's events happened: one failed here, or the run was stopped from elsewhere."""
     @_builtins.property
     def clock(self) -> _vector_clock_pb2.VectorClock:
         """Of the service, after its last event."""
@@ -164,7 +167,9 @@ class RunOutcome(_message.Message):
 
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.Reason]:
-        """Empty when every event passed."""
+        """All that the service found, whichever of its events they belong to. Empty when every event passed, and when the
+        run was stopped from elsewhere and nothing was found here.
+        """
 
     def __init__(
         self,
@@ -172,10 +177,11 @@ class RunOutcome(_message.Message):
         clock: _vector_clock_pb2.VectorClock | None = ...,
         events: _abc.Iterable[Global___Event.ValueType] | None = ...,
         reasons: _abc.Iterable[_order_pb2.Reason] | None = ...,
+        stopped: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "events", b"events", "reasons", b"reasons"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "events", b"events", "reasons", b"reasons", "stopped", b"stopped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
