@@ -1,0 +1,28 @@
+"""Settings of an order_executor node."""
+
+from dataclasses import dataclass
+
+from utils.config import ConfigError, variable
+from utils.raft.config import RaftConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorConfig(RaftConfig):
+    cluster_id: str = variable("CLUSTER_ID", default="order_executor")
+    # host:port of every node.
+    order_queue: tuple[str, ...] = variable("ORDER_QUEUE")
+    db_nodes: tuple[str, ...] = variable("DB_NODES")
+    payment_service: str = variable("PAYMENT_SERVICE")
+    # Orders that are held without a decision.
+    in_flight_max: int = variable("EXECUTOR_IN_FLIGHT_MAX", default=64, minimum=1, maximum=512)
+    # Handing leadership on after every n orders needs a transfer of leadership, which utils.raft does not have yet.
+    leadership_rotation: str = variable("LEADERSHIP_ROTATION", default="never", choices=("never",))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.order_queue:
+            raise ConfigError("ORDER_QUEUE names no node")
+        if not self.db_nodes:
+            raise ConfigError("DB_NODES names no node")
+        if not self.payment_service:
+            raise ConfigError("PAYMENT_SERVICE names no address")
