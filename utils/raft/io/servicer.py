@@ -1,0 +1,84 @@
+"""RaftService: what peers and operators may ask of a node."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+import grpc
+
+from utils.observe.logging import get_logger
+from utils.pb import raft_pb2, raft_pb2_grpc
+from utils.raft.core.messages import Message
+from utils.raft.io.codec import message_from_proto
+from utils.raft.io.status import RaftStatus
+
+log = get_logger()
+
+
+class Receiver(Protocol):
+    """The node, as its servicer sees it."""
+
+    @property
+    def status(self) -> RaftStatus: ...
+
+    def receive(self, messages: list[Message]) -> None:
+        """Never blocks."""
+
+
+class RaftServicer(raft_pb2_grpc.RaftServiceServicer):
+    def __init__(self, node: Receiver, *, cluster_id: str, node_id: str, peers: frozenset[str]) -> None:
+        self._node = node
+        self._cluster_id = cluster_id
+        self._node_id = node_id
+        self._peers = peers - {node_id}
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ends the streams of peers, which would hold up the server's own stop."""
+        self._stopped.set()
+
+    async def Deliver(self, request_iterator: AsyncIterator[raft_pb2.MessageBatch], context: Any) -> raft_pb2.StreamEnd:
+        reader = asyncio.create_task(self._read(request_iterator))
+        stopped = asyncio.create_task(self._stopped.wait())
+        try:
+            await asyncio.wait((reader, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if reader.done() and (error := reader.exception()) is not None:
+                if not isinstance(error, ValueError):
+                    raise error
+                log.error("a stream was refused", why=str(error), peer=context.peer())
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        finally:
+            reader.cancel()
+            stopped.cancel()
+            await asyncio.gather(reader, stopped, return_exceptions=True)
+        return raft_pb2.StreamEnd()
+
+    async def GetRaftStatus(
+        self, request: raft_pb2.GetRaftStatusRequest, context: Any
+    ) -> raft_pb2.GetRaftStatusResponse:
+        status = self._node.status
+        return raft_pb2.GetRaftStatusResponse(
+            node_id=status.node_id,
+            cluster_id=self._cluster_id,
+            role=status.role.value,
+            term=status.term,
+            leader_id=status.leader_id or "",
+            leader_address=status.leader_address or "",
+            commit_index=status.commit_index,
+            last_applied=status.last_applied,
+            last_log_index=status.last_log_index,
+            ready=status.ready,
+        )
+
+    async def _read(self, batches: AsyncIterator[raft_pb2.MessageBatch]) -> None:
+        """Raises ValueError: whoever sends this is not one of us, or does not mean us."""
+        async for batch in batches:
+            if batch.cluster_id != self._cluster_id:
+                raise ValueError(f"a message for cluster {batch.cluster_id!r} came to {self._cluster_id!r}")
+            messages = [message_from_proto(proto) for proto in batch.messages]
+            for message in messages:
+                if message.recipient != self._node_id:
+                    raise ValueError(f"a message for {message.recipient!r} came to {self._node_id!r}")
+                if message.sender not in self._peers:
+                    raise ValueError(f"{message.sender!r} is no peer of {self._node_id!r}")
+            self._node.receive(messages)
