@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from utils.raft.io.service_errors import raft_errors
-
 from order_queue import commands, validation
 from order_queue.claims import Claims, EpochSharedError, StaleEpochError
 from order_queue.commands import Bounds, Completed, Full, Registered
@@ -17,6 +15,7 @@ from utils.observe.logging import get_logger
 from utils.pb import order_queue_pb2, order_queue_pb2_grpc
 from utils.pb.convert import queued_order_to_proto, reason_to_proto
 from utils.raft.errors import NotLeaderError
+from utils.raft.io.service_errors import raft_errors
 from utils.rpc.errors import FailedPrecondition, NotFound, ResourceExhausted
 
 log = get_logger()

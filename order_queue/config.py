@@ -1,0 +1,21 @@
+"""Settings of an order_queue node."""
+
+from dataclasses import dataclass
+
+from utils.config import variable
+from utils.raft.config import RaftConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueConfig(RaftConfig):
+    cluster_id: str = variable("CLUSTER_ID", default="order_queue")
+    # Where order records go; empty: nowhere, and after QUEUE_UNRECORDED_MAX ended orders no new one is taken.
+    database_url: str = variable("DATABASE_URL", default="", secret=True)
+    # Orders that are waiting or being executed. At some 3 KB each this is 30 MB.
+    pending_max: int = variable("QUEUE_PENDING_MAX", default=10_000, minimum=1)
+    # Ended orders that PostgreSQL does not have: about half an hour without it at 60 orders a second.
+    unrecorded_max: int = variable("QUEUE_UNRECORDED_MAX", default=100_000, minimum=1)
+    # How long ended orders are gathered before they are written together.
+    record_interval_ms: int = variable("QUEUE_RECORD_INTERVAL_MS", default=500, minimum=1, maximum=60_000)
+    # The longest pause between two tries to reach PostgreSQL.
+    record_backoff_ms_max: int = variable("QUEUE_RECORD_BACKOFF_MS_MAX", default=10_000, minimum=1, maximum=600_000)

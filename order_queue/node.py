@@ -1,0 +1,91 @@
+"""One node of the queue, put together: machine, consensus, service, recorder. `__main__` runs it as a process."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+from order_queue.claims import Claims
+from order_queue.commands import Bounds
+from order_queue.config import QueueConfig
+from order_queue.order_heap import OrderHeap
+from order_queue.queue_machine import QueueMachine
+from order_queue.record_store import RecordStore
+from order_queue.recorder import Recorder
+from order_queue.servicer import OrderQueueServicer
+from order_queue.wakeups import Wakeups, WakingMachine
+from utils.observe.logging import get_logger
+from utils.pb.order_queue_pb2_grpc import add_OrderQueueServiceServicer_to_server
+from utils.raft.io.node import RaftNode
+from utils.rpc.server import RpcServer
+
+log = get_logger()
+
+
+class QueueNode:
+    """Serves from `start` to `stop`."""
+
+    def __init__(self, config: QueueConfig) -> None:
+        self.machine = QueueMachine(OrderHeap(threading.Lock()))
+        self.claims = Claims()
+        self.wakeups = Wakeups()
+        self.raft = RaftNode(config, WakingMachine(self.machine, self.wakeups))
+        self._config = config
+        self._server = RpcServer(f"{config.bind_host}:{config.port}", node_id=config.node_id)
+        self.raft.add_to(self._server)
+        bounds = Bounds(config.pending_max, config.unrecorded_max)
+        servicer = OrderQueueServicer(self.raft, self.machine, self.claims, self.wakeups, bounds)
+        add_OrderQueueServiceServicer_to_server(servicer, self._server)  # type: ignore[arg-type]
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def start(self) -> None:
+        """Raises LogDamagedError, and RuntimeError for a port in use. Later failures end `failed`."""
+        await self.raft.start()
+        await self._server.start()
+        self._run(self._follow_leadership())
+        if self._config.database_url:
+            self._run(
+                Recorder(
+                    self.raft,
+                    self.machine,
+                    self.wakeups,
+                    RecordStore(self._config.database_url),
+                    interval_s=self._config.record_interval_ms / 1_000,
+                    backoff_s_max=self._config.record_backoff_ms_max / 1_000,
+                ).run()
+            )
+        else:
+            log.warning("DATABASE_URL is not set: order records are not written to PostgreSQL")
+
+    async def stop(self) -> None:
+        await self._server.set_serving(False)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.raft.stop()
+        await self._server.stop()
+
+    async def _follow_leadership(self) -> None:
+        """Healthy while a leader is known. With any change whoever waits looks again, and a deposed leader forgets."""
+        seen: tuple[int, str | None, bool] | None = None
+        while True:
+            status = self.raft.status
+            now = (status.term, status.leader_id, status.ready)
+            if now == seen:
+                await self.raft.changed()
+                continue
+            seen = now
+            if not status.ready:
+                self.claims.forget()
+            self.wakeups.wake_all()
+            await self._server.set_serving(status.leader_id is not None)
+
+    def _run(self, part: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(part)
+        task.add_done_callback(self._on_end)
+        self._tasks.append(task)
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) and not self.failed.done():
+            self.failed.set_exception(error)
