@@ -1,0 +1,125 @@
+"""The ledger's one owner: carries out requests in batches, journals each batch, and only then answers.
+
+While one batch is being written, the next gathers: the busier, the fewer syncs per order (group commit). Reads take the
+same way, so that nobody sees what a power cut could take back.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import msgspec
+
+from payment.journal import Journal, JournalFullError
+from payment.ledger import Ledger, LedgerEntry, Payment
+from utils.observe.logging import get_logger
+from utils.rpc.errors import ResourceExhausted, Unavailable
+from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Transaction, Vote
+
+log = get_logger()
+
+REQUESTS_WAITING_MAX = 4_096
+
+_T = TypeVar("_T")
+
+
+class _Request(msgspec.Struct):
+    run: Callable[[], Any]
+    answer: asyncio.Future[Any]
+
+
+class DurableLedger:
+    """A DurableParticipant (utils.two_phase_commit.io.participant_servicer). Belongs to one event loop."""
+
+    def __init__(self, ledger: Ledger, journal: Journal) -> None:
+        """Takes over what the journal holds."""
+        self._ledger = ledger
+        self._journal = journal
+        self._ledger.restore(*journal.load())
+        self._requests: list[_Request] = []
+        self._requested = asyncio.Event()
+        self._ended = False
+
+    @property
+    def in_doubt(self) -> tuple[Attempt, ...]:
+        """Authorised attempts whose decision is not known here."""
+        return self._ledger.in_doubt
+
+    async def prepare(
+        self, transactions: Sequence[Transaction], finished_below: int, *, timeout_s: float
+    ) -> list[Vote]:
+        def run() -> list[Vote]:
+            self._ledger.finish_below(finished_below)
+            return [self._ledger.prepare(transaction) for transaction in transactions]
+
+        return await self._ask(run, timeout_s)
+
+    async def decide(self, decisions: Sequence[Decision], *, timeout_s: float) -> list[Acknowledgement]:
+        return await self._ask(lambda: [self._ledger.decide(decision) for decision in decisions], timeout_s)
+
+    async def payment(self, order_id: str, *, timeout_s: float) -> Payment | None:
+        """None for an order that was never prepared."""
+        return await self._ask(lambda: self._ledger.payment(order_id), timeout_s)
+
+    async def captures(self, after_order_id: str, captures_max: int, *, timeout_s: float) -> list[tuple[str, Payment]]:
+        """In the order of the order ids."""
+        return await self._ask(lambda: self._ledger.captures(after_order_id, captures_max), timeout_s)
+
+    async def run(self) -> None:
+        """Until cancelled. Ends with an error when the disk fails: then the process must end, and answer nothing."""
+        with ThreadPoolExecutor(1, thread_name_prefix="journal") as thread:
+            try:
+                while True:
+                    await self._requested.wait()
+                    self._requested.clear()
+                    batch, self._requests = self._requests, []
+                    await self._carry_out(batch, thread)
+            finally:
+                self._ended = True
+                _fail(self._requests, Unavailable("payment is stopping"))
+
+    async def _ask(self, run: Callable[[], _T], timeout_s: float) -> _T:
+        if self._ended:
+            raise Unavailable("payment is stopping")
+        if len(self._requests) >= REQUESTS_WAITING_MAX:
+            raise ResourceExhausted(f"{REQUESTS_WAITING_MAX} requests are waiting")
+        request = _Request(run, asyncio.get_running_loop().create_future())
+        self._requests.append(request)
+        self._requested.set()
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer: _T = await request.answer
+                return answer
+        except TimeoutError:
+            raise Unavailable("the journal was not written in time") from None
+
+    async def _carry_out(self, batch: list[_Request], thread: ThreadPoolExecutor) -> None:
+        finished_below = self._ledger.finished_below
+        try:
+            answers = [request.run() for request in batch]
+            changes = self._ledger.take_changes()
+            if changes or self._ledger.finished_below != finished_below:
+                await self._write(changes, thread)
+        except JournalFullError as error:
+            log.warning("the disk is full", orders=len(changes), error=str(error))
+            # The ledger is ahead of the journal: it goes back to what is durable.
+            self._ledger.restore(*self._journal.load())
+            _fail(batch, ResourceExhausted("payment's disk is full"))
+            return
+        except BaseException:
+            _fail(batch, Unavailable("payment is stopping"))
+            raise
+        for request, answer in zip(batch, answers, strict=True):
+            if not request.answer.done():
+                request.answer.set_result(answer)
+
+    async def _write(self, changes: list[LedgerEntry], thread: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(thread, self._journal.write, changes, self._ledger.finished_below)
+
+
+def _fail(requests: Sequence[_Request], error: Exception) -> None:
+    for request in requests:
+        if not request.answer.done():
+            request.answer.set_exception(error)

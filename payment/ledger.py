@@ -1,0 +1,161 @@
+"""Payment's decisions: which order is authorised, and which is captured. Pure: the journal makes them durable."""
+
+import enum
+import hashlib
+from base64 import b32encode
+from bisect import bisect_right, insort
+from collections.abc import Iterable
+
+import msgspec
+
+from utils.domain.order import PaymentInstrument, PaymentMethod, Reason
+from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Transaction, Vote, VoteKind
+from utils.two_phase_commit.participant import Participant, Record, Verdict
+
+_DECLINED = Reason("payment_declined", "The payment was declined.")
+
+
+class Luck(msgspec.Struct, frozen=True):
+    """The simulated bank: it authorises some orders and declines others, always the same ones for the same seed.
+
+    Nothing else has a say in it, so that a vote can be repeated by a new attempt. Rates are from 0 to 1.
+    """
+
+    seed: str
+    card_success_rate: float
+    bank_success_rate: float
+
+    def authorises(self, order_id: str, method: PaymentMethod) -> bool:
+        rate = self.card_success_rate if method is PaymentMethod.CARD else self.bank_success_rate
+        drawn = int.from_bytes(self._hash("authorise", order_id)[:8]) / 2**64
+        return drawn < rate
+
+    def confirmation_code(self, attempt: Attempt) -> str:
+        """20 characters; the same for the same attempt."""
+        digest = self._hash("confirm", attempt.order_id, str(attempt.epoch), str(attempt.number))
+        return f"PAY-{b32encode(digest[:10]).decode()}"
+
+    def _hash(self, *parts: str) -> bytes:
+        return hashlib.sha256("\0".join((self.seed, *parts)).encode()).digest()
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """What payment has to know of an order."""
+
+    amount_cents: int
+    instrument: PaymentInstrument
+
+
+class PaymentState(enum.StrEnum):
+    AUTHORISED = "authorised"
+    DECLINED = "declined"
+    CAPTURED = "captured"
+    VOIDED = "voided"
+
+
+class Payment(msgspec.Struct, frozen=True):
+    """Where an order's payment stands, and by which attempt."""
+
+    attempt: Attempt
+    state: PaymentState
+    charge: Charge
+    # Only when captured.
+    confirmation_code: str = ""
+
+
+class LedgerEntry(msgspec.Struct, frozen=True):
+    """All that is known of one order, and what the journal keeps of it. No payment: only an Abort has named it."""
+
+    record: Record[Charge]
+    payment: Payment | None
+
+
+class Ledger:
+    """Holds have no timer: they end by a decision, or by a newer attempt of the same order."""
+
+    def __init__(self, luck: Luck) -> None:
+        self._luck = luck
+        self._participant = Participant[Charge](self)
+        self._payments: dict[str, Payment] = {}
+        self._captured: list[str] = []
+        self._changed: set[str] = set()
+
+    def restore(self, entries: Iterable[LedgerEntry], finished_below: int) -> None:
+        """Replaces everything by what the journal holds."""
+        records = {}
+        self._payments = {}
+        for entry in entries:
+            order_id = entry.record.attempt.order_id
+            records[order_id] = entry.record
+            if entry.payment is not None:
+                self._payments[order_id] = entry.payment
+        self._participant.restore(records, finished_below)
+        self._captured = sorted(
+            order_id for order_id, payment in self._payments.items() if payment.state is PaymentState.CAPTURED
+        )
+        self._changed = set()
+
+    def take_changes(self) -> list[LedgerEntry]:
+        """The orders that have changed since the last call: to be journalled before any answer leaves."""
+        entries = [
+            LedgerEntry(self._participant.records[order_id], self._payments.get(order_id)) for order_id in self._changed
+        ]
+        self._changed = set()
+        return entries
+
+    @property
+    def finished_below(self) -> int:
+        return self._participant.finished_below
+
+    @property
+    def in_doubt(self) -> tuple[Attempt, ...]:
+        """Authorised attempts whose decision is not known here."""
+        return self._participant.in_doubt
+
+    def finish_below(self, position: int) -> None:
+        self._participant.finish_below(position)
+
+    def prepare(self, transaction: Transaction) -> Vote:
+        order_id = transaction.attempt.order_id
+        before = self._participant.records.get(order_id)
+        charge = Charge(transaction.amount_cents, transaction.instrument)
+        vote = self._participant.prepare(transaction.attempt, transaction.position, charge)
+        self._note(order_id, before)
+        return vote
+
+    def decide(self, decision: Decision) -> Acknowledgement:
+        order_id = decision.attempt.order_id
+        before = self._participant.records.get(order_id)
+        acknowledgement = self._participant.decide(decision)
+        self._note(order_id, before)
+        return acknowledgement
+
+    def payment(self, order_id: str) -> Payment | None:
+        return self._payments.get(order_id)
+
+    def captures(self, after_order_id: str, captures_max: int) -> list[tuple[str, Payment]]:
+        """In the order of the order ids."""
+        start = bisect_right(self._captured, after_order_id)
+        return [(order_id, self._payments[order_id]) for order_id in self._captured[start : start + captures_max]]
+
+    def hold(self, attempt: Attempt, work: Charge) -> Verdict:
+        """Authorises (utils.two_phase_commit.participant.Business)."""
+        authorised = self._luck.authorises(attempt.order_id, work.instrument.method)
+        state = PaymentState.AUTHORISED if authorised else PaymentState.DECLINED
+        self._payments[attempt.order_id] = Payment(attempt, state, work)
+        return Verdict(VoteKind.COMMIT) if authorised else Verdict(VoteKind.ABORT, (_DECLINED,))
+
+    def commit(self, attempt: Attempt, work: Charge) -> str:
+        """Captures."""
+        code = self._luck.confirmation_code(attempt)
+        self._payments[attempt.order_id] = Payment(attempt, PaymentState.CAPTURED, work, code)
+        insort(self._captured, attempt.order_id)
+        return code
+
+    def release(self, attempt: Attempt, work: Charge) -> None:
+        """Voids the authorisation."""
+        self._payments[attempt.order_id] = Payment(attempt, PaymentState.VOIDED, work)
+
+    def _note(self, order_id: str, before: Record[Charge] | None) -> None:
+        if self._participant.records.get(order_id) is not before:
+            self._changed.add(order_id)
