@@ -1,0 +1,80 @@
+"""`python -m bookstore` as a person meets it: help, and errors that say what to do."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from bookstore import protobuf, state
+from bookstore.system import HOST, PORTS, free_ports, ports_in_use, secret
+
+
+def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bookstore", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **settings},
+    )
+
+
+def test_help_names_the_commands() -> None:
+    outcome = run("--help")
+    assert outcome.returncode == 0
+    for command in ("up", "down", "status", "reset"):
+        assert command in outcome.stdout
+
+
+def test_status_and_down_say_that_nothing_runs(tmp_path: Path) -> None:
+    status = run("--data-dir", str(tmp_path), "status")
+    assert status.returncode == 1
+    assert "make up" in status.stderr
+    assert run("--data-dir", str(tmp_path), "down").returncode == 0
+
+
+def test_reset_deletes_the_data(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    secret(directory, "key")
+    assert run("--data-dir", str(directory), "reset").returncode == 0
+    assert not directory.exists()
+
+
+def test_a_second_system_in_the_same_directory_is_refused(tmp_path: Path) -> None:
+    held = state.lock(tmp_path)
+    assert held is not None
+    with held:
+        outcome = run("--data-dir", str(tmp_path), "up", "--free-ports")
+    assert outcome.returncode == 1
+    assert "already runs" in outcome.stderr
+
+
+def test_a_port_in_use_is_named() -> None:
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        assert ports_in_use({"orchestrator": port, "frontend": free_ports()["frontend"]}) == {"orchestrator": port}
+
+
+def test_free_ports_are_different_and_below_the_ephemeral_range() -> None:
+    ports = free_ports()
+    assert ports.keys() == PORTS.keys()
+    assert len(set(ports.values())) == len(ports)
+    assert all(1024 < port < 32768 for port in ports.values())
+
+
+def test_a_secret_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
+    first = secret(tmp_path, "key")
+    assert secret(tmp_path, "key") == first
+    assert len(first) == 64
+    assert (tmp_path / "secrets" / "key").stat().st_mode & 0o077 == 0
+
+
+def test_generated_protobuf_code_that_is_not_fresh_is_named(tmp_path: Path) -> None:
+    protobuf.generate(tmp_path)
+    assert protobuf.stale_files(tmp_path) == []
+    (tmp_path / "utils/pb/payment_pb2.py").write_text("# another version")
+    assert protobuf.stale_files(tmp_path) == ["payment_pb2.py"]
