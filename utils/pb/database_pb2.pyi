@@ -381,12 +381,15 @@ class GetDatabaseStatusResponse(_message.Message):
     LAST_APPLIED_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
     RESERVATIONS_FIELD_NUMBER: _builtins.int
+    STALE_MS_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     is_primary: _builtins.bool
     primary_id: _builtins.str
     term: _builtins.int
     last_applied: _builtins.int
     keys: _builtins.int
+    stale_ms: _builtins.int
+    """At most how old this node's data can be. Absent: not known."""
     @_builtins.property
     def reservations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reservation]:
         """At most 1,000."""
@@ -401,11 +404,14 @@ class GetDatabaseStatusResponse(_message.Message):
         last_applied: _builtins.int = ...,
         keys: _builtins.int = ...,
         reservations: _abc.Iterable[Global___Reservation] | None = ...,
+        stale_ms: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stale_ms", b"_stale_ms", "stale_ms", b"stale_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_primary", b"is_primary", "keys", b"keys", "last_applied", b"last_applied", "node_id", b"node_id", "primary_id", b"primary_id", "reservations", b"reservations", "term", b"term"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stale_ms", b"_stale_ms", "is_primary", b"is_primary", "keys", b"keys", "last_applied", b"last_applied", "node_id", b"node_id", "primary_id", b"primary_id", "reservations", b"reservations", "stale_ms", b"stale_ms", "term", b"term"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__stale_ms: _TypeAlias = _typing.Literal["stale_ms"]  # noqa: Y015
+    _WhichOneofArgType__stale_ms: _TypeAlias = _typing.Literal["_stale_ms", b"_stale_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stale_ms) -> _WhichOneofReturnType__stale_ms | None: ...
 
 Global___GetDatabaseStatusResponse: _TypeAlias = GetDatabaseStatusResponse  # noqa: Y015
