@@ -21,6 +21,8 @@ from utils.rpc.server import RpcServer
 
 log = get_logger()
 
+_CANCEL_AGAIN_AFTER_S = 1.0
+
 
 class QueueNode:
     """Serves from `start` to `stop`."""
@@ -60,9 +62,7 @@ class QueueNode:
 
     async def stop(self) -> None:
         await self._server.set_serving(False)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._end_tasks()
         await self.raft.stop()
         await self._server.stop()
 
@@ -80,6 +80,14 @@ class QueueNode:
                 self.claims.forget()
             self.wakeups.wake_all()
             await self._server.set_serving(status.leader_id is not None)
+
+    async def _end_tasks(self) -> None:
+        waiting = set(self._tasks)
+        while waiting:
+            for task in waiting:
+                task.cancel()
+            # psycopg takes 10 s to cancel a query of a PostgreSQL that hangs, unless it is told twice.
+            _, waiting = await asyncio.wait(waiting, timeout=_CANCEL_AGAIN_AFTER_S)
 
     def _run(self, part: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(part)

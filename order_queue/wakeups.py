@@ -36,6 +36,9 @@ class Wakeups:
             if not waiting:
                 self._waiting.pop(topic, None)
 
+    def is_awaited(self, topic: str) -> bool:
+        return topic in self._waiting
+
     def wake(self, topic: str) -> None:
         for woken in self._waiting.pop(topic, ()):
             if not woken.done():

@@ -7,6 +7,7 @@ import pytest
 import structlog
 
 from order_queue.commands import Bounds
+from order_queue.wakeups import end_of
 from tests.unit.order_queue import words
 from tests.unit.order_queue.harness import WAIT_MS, Context, Harness, approved, rejected, rejection_request, started
 from utils.pb import order_queue_pb2 as pb
@@ -179,7 +180,7 @@ async def test_waiting_leaves_nothing_behind() -> None:
     await queue.get(1, wait_ms=1)
     call.cancel()
     await asyncio.wait((call,))
-    assert queue.wakeups._waiting == {}
+    assert not queue.wakeups.is_awaited(end_of(words.order_id(1)))
 
 
 async def test_complete_can_be_repeated() -> None:

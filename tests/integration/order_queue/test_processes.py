@@ -1,0 +1,96 @@
+"""The processes of the queue, killed and paused as machines do it."""
+
+import asyncio
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.integration.order_queue.queue_cluster import (
+    NODE_IDS,
+    TIMEOUT_S,
+    WAIT_MS,
+    eventually,
+    poll_request,
+    queue_processes,
+)
+from tests.unit.order_queue.harness import approved
+from utils.pb import order_queue_pb2 as pb
+from utils.pb.order_queue_pb2_grpc import OrderQueueServiceStub
+from utils.rpc.transport import INSECURE, open_channel
+
+
+async def test_a_leader_that_is_killed_takes_no_accepted_order_with_it(tmp_path: Path) -> None:
+    """Orders stream in while an executor takes them; the leader dies in the middle, then everything does."""
+    async with queue_processes(tmp_path) as queue:
+        leader = await queue.leader()
+        quantities = {number: number * 7 % 13 + 1 for number in range(1, 121)}
+        accepted: list[int] = []
+        killed = asyncio.Event()
+
+        async def enqueue(number: int) -> int:
+            if number > 40:
+                await killed.wait()
+            record = await queue.client.enqueue(number, quantities[number])
+            accepted.append(number)
+            return record.position
+
+        calls = [asyncio.create_task(enqueue(number)) for number in quantities]
+        await eventually(lambda: len(accepted) >= 20)
+        assert len(accepted) < len(quantities), "nothing was under way any more: this run proves nothing"
+        killed.set()
+        await queue.kill(leader)
+        positions = await asyncio.gather(*calls)
+        assert len(set(positions)) == len(quantities)
+
+        first = await queue.client.poll(max_orders=50)
+        await queue.client.complete(*(approved(number) for number in first[:25]))
+        await queue.start(leader)
+        for node_id in NODE_IDS:
+            await queue.kill(node_id)
+        for node_id in NODE_IDS:
+            await queue.start(node_id)
+
+        # A new leader of everything, and an executor that still holds half of what it took.
+        rest = await queue.client.poll(*first[25:])
+        arrival = dict(zip(quantities, positions, strict=True))
+        assert first + rest == sorted(quantities, key=lambda number: (-quantities[number], arrival[number]))
+        assert {(await queue.client.get(number)).state for number in first[:25]} == {pb.OrderRecord.STATE_APPROVED}
+        stats = await queue.client.stats()
+        assert (stats.waiting, stats.claimed, stats.completed) == (0, 95, 25)
+
+
+async def test_a_leader_that_was_paused_hands_out_nothing_that_its_successor_did(tmp_path: Path) -> None:
+    async with queue_processes(tmp_path) as queue:
+        for number in (1, 2, 3):
+            await queue.client.enqueue(number)
+        paused = await queue.leader()
+        assert await queue.client.poll(max_orders=1) == [1]
+        # A poll is on its way to the leader when it stops; it finds it in its socket when it wakes. (gRPC's own channel:
+        # ours gives up a silent peer.)
+        async with open_channel(queue.addresses[paused], INSECURE) as channel:
+            stub = OrderQueueServiceStub(channel)
+            await stub.GetQueueStats(pb.GetQueueStatsRequest(), timeout=TIMEOUT_S)
+            queue.pause(paused)
+            late_poll = stub.Dequeue(poll_request(1, max_orders=1), timeout=TIMEOUT_S)
+            await late_poll.wait_for_connection()
+            # Order 2 goes to the executor, and ends, in the eyes of the others.
+            assert await queue.client.poll(1, max_orders=1) == [2]
+            await queue.client.complete(approved(2))
+            queue.resume(paused)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await late_poll
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert await queue.client.poll(1) == [3]
+        assert (await queue.client.get(2)).state == pb.OrderRecord.STATE_APPROVED
+
+
+async def test_a_process_ends_in_peace_when_it_is_told_to(tmp_path: Path) -> None:
+    async with queue_processes(tmp_path) as queue:
+        await queue.client.enqueue(1)
+        waiting = asyncio.create_task(queue.client.poll(1, wait_ms=WAIT_MS))
+        leader = await queue.leader()
+        assert await queue.stop(leader) == 0
+        assert "Traceback" not in queue.log(leader)
+        await queue.client.enqueue(2)
+        assert await waiting == [2]
