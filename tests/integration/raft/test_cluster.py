@@ -5,25 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.journal import Journal
 from tests.support.raft_cluster import raft_cluster
 from utils.raft.errors import NotLeaderError
-
-
-class Journal:
-    """The simplest machine that shows order, loss and repetition: it remembers all it was given."""
-
-    def __init__(self) -> None:
-        self.commands: list[bytes] = []
-
-    def apply(self, index: int, command: bytes) -> tuple[int, int]:
-        self.commands.append(command)
-        return index, len(self.commands)
-
-    def snapshot(self) -> bytes:
-        raise NotImplementedError
-
-    def restore(self, snapshot: bytes) -> None:
-        raise NotImplementedError
 
 
 async def test_a_command_is_applied_on_every_node_and_its_result_returned(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ have become durable), then does one Ready by the rules in core/ready.py.
 
 import asyncio
 import random
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ log = get_logger()
 _TICKS_PER_HEARTBEAT = 2
 # What one node's peers can have on the way at most is far below; beyond this messages are dropped.
 _INBOX_MAX = 4_096
+# Applied in one round: a long log after a restart must not keep the node from its heartbeats.
+_ENTRIES_APPLIED_MAX = 256
 
 
 class RaftNode:
@@ -102,7 +105,7 @@ class RaftNode:
             random_ticks=random.randint,
             election_ticks=round(self._config.election_timeout_ms / tick_ms),
             heartbeat_ticks=_TICKS_PER_HEARTBEAT,
-            limits=Limits(),
+            limits=Limits(committed_per_ready=_ENTRIES_APPLIED_MAX),
         )
         log.info("the log was read", term=stored.hard_state.current_term, last_log_index=self._core.last_index)
         self._writer.start()
@@ -175,9 +178,12 @@ class RaftNode:
             ready=core is not None and role is Role.LEADER and self._last_applied_term == core.current_term,
         )
 
-    async def changed(self) -> None:
-        """Waits until role, term, leader or readiness is another than when it was called."""
-        await self._change.wait()
+    def changed(self) -> Coroutine[Any, Any, None]:
+        """Waits until role, term, leader or readiness is another than when it was called.
+
+        The call counts, not the first step of waiting: no change is missed when a task is made of it.
+        """
+        return _wait(self._change)
 
     def receive(self, messages: list[Message]) -> None:
         """Messages of peers; never blocks."""
@@ -309,3 +315,7 @@ class RaftNode:
     def _give_up_all(self) -> None:
         self._proposals.close(self._not_leader())
         self._reads.close(self._not_leader())
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
