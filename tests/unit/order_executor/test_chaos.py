@@ -1,0 +1,99 @@
+"""Everything at once, from a seed: messages lost, doubled, late; leaders that change; proposals of unknown outcome."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from order_executor.decision_log import DecisionLog
+from order_executor.executor import Executor
+from tests.unit.order_executor.world import (
+    Fate,
+    MemoryNode,
+    Message,
+    ParticipantDouble,
+    World,
+    eventually,
+    queued_order,
+)
+from utils.two_phase_commit.messages import Decision, Transaction
+
+ORDERS = 60
+FATES: list[Fate] = ["refused", "lost", "unknown", "late"]
+TERMS = 6
+
+
+class Troublemaker:
+    """Loses a third of the calls to a participant, before or after they act, and replays what it has heard before."""
+
+    def __init__(self, chance: random.Random, participant: ParticipantDouble) -> None:
+        self._chance = chance
+        self._participant = participant
+        self._heard: list[Message] = []
+        self.replayed = 0
+        participant.on_arrival = self._arrival
+        participant.on_answer = self._answer
+
+    async def _arrival(self, _method: str, messages: Sequence[Message]) -> None:
+        self._heard += messages
+        self._participant.is_away = self._chance.random() < 0.15
+        await asyncio.sleep(self._chance.random() * 0.02)
+
+    async def _answer(self, _method: str, _messages: Sequence[Message]) -> None:
+        self._participant.is_away = self._chance.random() < 0.15
+        for message in self._chance.sample(self._heard, min(3, len(self._heard))):
+            self.replayed += 1
+            if isinstance(message, Decision):
+                self._participant.core.decide(message)
+            else:
+                self._participant.core.prepare(message.attempt, message.position, message)
+
+
+def end_doubts(executor: Executor, participant: ParticipantDouble) -> None:
+    """What a participant does with what stays prepared by a late message: it asks, and acts on the answer."""
+    for attempt in participant.core.in_doubt:
+        kind = executor.resolve(attempt).kind
+        if kind != "undecided":
+            participant.core.decide(Decision(attempt, commit=kind == "committed"))
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_all_end_on_the_same_decision_whatever_is_lost_doubled_or_late(seed: int) -> None:
+    chance = random.Random(seed)
+    world = World({"Book A": 25, "Book B": 1_000}, declined=chance.sample(range(ORDERS), 6))
+    decisions = DecisionLog()
+    node = MemoryNode(decisions)
+    node.fates.extend(chance.choices(FATES, k=40))
+    executor = Executor(
+        node=node,
+        decisions=decisions,
+        queue=world.queue,
+        participants={"database": world.database, "payment": world.payment},
+        in_flight_max=16,
+    )
+    trouble = [Troublemaker(chance, world.database), Troublemaker(chance, world.payment)]
+    world.queue.put(*(queued_order(number, title=chance.choice(["Book A", "Book B"])) for number in range(ORDERS)))
+    task = asyncio.create_task(executor.run())
+    unfinished = 0
+    try:
+        for term in range(2, TERMS + 1):
+            await eventually(lambda: bool(decisions.unfinished()) or world.queue.is_done, "something is under way")
+            await asyncio.sleep(chance.random() * 0.03)
+            node.become(term=term, ready=False)
+            await eventually(lambda: executor.orders_in_flight == 0, "the deposed leader lets go")
+            unfinished += len(decisions.unfinished())
+            node.become(term=term, ready=True)
+        await eventually(lambda: world.queue.is_done and not decisions.unfinished(), "all orders end")
+        end_doubts(executor, world.database)
+        end_doubts(executor, world.payment)
+        world.assert_books_agree()
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+    assert task.cancelled()
+    # A run without trouble proves nothing.
+    assert sum(one.replayed for one in trouble) > ORDERS
+    attempts = {message.attempt for message in world.database.heard if isinstance(message, Transaction)}
+    assert len(attempts) > ORDERS
+    assert unfinished > 0
