@@ -52,8 +52,6 @@ class RaftCore:
         assert node_id in voters
         self._node_id = node_id
         self._voters = tuple(voters)
-        self._random_ticks = random_ticks
-        self._election_ticks = election_ticks
         self._heartbeat_ticks = heartbeat_ticks
         self._limits = limits
         self._log = RaftLog(snapshot, entries)
@@ -61,8 +59,7 @@ class RaftCore:
         self._role = Role.FOLLOWER
         self._leader_id: str | None = None
         self._hard_state = self._written_hard_state = hard_state
-        self._timer = election.ElectionTimer(election_ticks)
-        self._timer.restart(self._draw_timeout())
+        self._timer = election.ElectionTimer(election_ticks, random_ticks)
         self._tally = election.Tally(self._voters)
         # None unless this node leads.
         self._leadership: Leadership | None = None
@@ -205,9 +202,6 @@ class RaftCore:
         """A leader lives, as far as this node can know: no other is needed."""
         return self._leader_id is not None and not self._timer.is_minimum_over
 
-    def _draw_timeout(self) -> int:
-        return self._random_ticks(self._election_ticks, 2 * self._election_ticks)
-
     def _tick_as_leader(self, leadership: Leadership) -> None:
         leadership.tick()
         if self._timer.is_minimum_over:
@@ -228,12 +222,12 @@ class RaftCore:
         if term > self.current_term:
             self._hard_state = HardState(current_term=term)
         self._become(Role.FOLLOWER, leader_id, why)
-        self._timer.restart(self._draw_timeout())
+        self._timer.restart_with_another_timeout()
 
     def _start_pre_vote(self) -> None:
         """Asks whether an election would be won before starting one (dissertation, section 9.6): no term is wasted."""
         self._become(Role.PRE_CANDIDATE, None, "heard of no leader")
-        self._timer.restart(self._draw_timeout())
+        self._timer.restart_with_another_timeout()
         self._tally.add(self._node_id)
         if self._tally.is_won:
             self._start_election()
@@ -243,7 +237,7 @@ class RaftCore:
     def _start_election(self) -> None:
         self._hard_state = HardState(current_term=self.current_term + 1, voted_for=self._node_id)
         self._become(Role.CANDIDATE, None, "a majority would vote for it")
-        self._timer.restart(self._draw_timeout())
+        self._timer.restart_with_another_timeout()
         self._tally.add(self._node_id)
         if self._tally.is_won:
             self._become_leader()

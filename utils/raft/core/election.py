@@ -1,6 +1,6 @@
 """Elections: who may have this node's vote, and how many votes it has (paper, 5.2 and 5.4.1; dissertation, 9.6)."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from utils.raft.core.log import RaftLog
 from utils.raft.core.messages import PreVoteRequest, RequestVoteRequest
@@ -45,16 +45,18 @@ class Tally:
 class ElectionTimer:
     """Counts the ticks since this node last heard from a leader, voted, or started an election."""
 
-    def __init__(self, election_ticks: int) -> None:
+    def __init__(self, election_ticks: int, random_ticks: Callable[[int, int], int]) -> None:
         self._election_ticks = election_ticks
-        self._elapsed = 0
-        self._timeout = election_ticks
+        self._random_ticks = random_ticks
+        self.restart_with_another_timeout()
 
-    def restart(self, timeout: int | None = None) -> None:
-        """From zero, with another timeout if one is given."""
+    def restart(self) -> None:
         self._elapsed = 0
-        if timeout is not None:
-            self._timeout = timeout
+
+    def restart_with_another_timeout(self) -> None:
+        """So that two nodes that campaigned at the same time will hardly do so again (paper, section 5.2)."""
+        self._elapsed = 0
+        self._timeout = self._random_ticks(self._election_ticks, 2 * self._election_ticks)
 
     def tick(self) -> None:
         self._elapsed += 1

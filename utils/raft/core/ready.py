@@ -57,7 +57,7 @@ Event = RoleChanged | LogTruncated
 class Ready(msgspec.Struct, frozen=True):
     # Only when it changed.
     hard_state: HardState | None = None
-    # To install: it replaces log and state machine.
+    # To install: it replaces log and state machine. Logs are not compacted yet, so there is none so far.
     snapshot: Snapshot | None = None
     entries: tuple[Entry, ...] = ()
     early_messages: tuple[Message, ...] = ()
