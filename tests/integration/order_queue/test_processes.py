@@ -66,15 +66,15 @@ async def test_a_leader_that_was_paused_hands_out_nothing_that_its_successor_did
             await queue.client.enqueue(number)
         paused = await queue.leader()
         assert await queue.client.poll(max_orders=1) == [1]
-        # A poll is on its way to the leader when it stops; it finds it in its socket when it wakes. (gRPC's own channel:
-        # ours gives up a silent peer.)
+        # A poll is on its way to the leader when it stops, which finds it in its socket when it wakes. It comes by
+        # gRPC's own channel, since ours gives up a silent peer.
         async with open_channel(queue.addresses[paused], INSECURE) as channel:
             stub = OrderQueueServiceStub(channel)
             await stub.GetQueueStats(pb.GetQueueStatsRequest(), timeout=TIMEOUT_S)
             queue.pause(paused)
             late_poll = stub.Dequeue(poll_request(1, max_orders=1), timeout=TIMEOUT_S)
-            await late_poll.wait_for_connection()
-            # Order 2 goes to the executor, and ends, in the eyes of the others.
+            # Order 2 goes to the executor, and ends, in the eyes of the others. That takes them an election: by then
+            # the late poll is long sent.
             assert await queue.client.poll(1, max_orders=1) == [2]
             await queue.client.complete(approved(2))
             queue.resume(paused)
