@@ -33,6 +33,7 @@ class Invariants:
         self._applied_index: defaultdict[str, int] = defaultdict(int)
         self.commands_committed = 0
         self.reads_confirmed = 0
+        self.snapshots_installed = 0
 
     @property
     def committed_index(self) -> int:
@@ -64,7 +65,7 @@ class Invariants:
             prefix, committed_in_term = self._committed[index]
             if committed_in_term < term:
                 detail = f"{node_id} leads in term {term} without entry {index}, committed in term {committed_in_term}"
-                _require(log.at(index) == prefix, "leader completeness", detail)
+                _require(log.holds(index, prefix), "leader completeness", detail)
                 return
 
     def committed(self, log: HashChain, previous_index: int, core: RaftCore) -> None:
@@ -73,10 +74,11 @@ class Invariants:
             core.commit_index >= previous_index, "commit never regresses", f"{previous_index} to {core.commit_index}"
         )
         if core.role is Role.LEADER and core.commit_index > self.committed_index:
-            _require(
-                core.is_ready, "commit by counting only in the own term", f"{core.commit_index} is of an older one"
-            )
-        for index in range(previous_index + 1, core.commit_index + 1):
+            term = core._state.log.term_at(core.commit_index)
+            detail = f"{core.commit_index} is of term {term}, not {core.current_term}"
+            _require(term == core.current_term, "commit by counting only in the own term", detail)
+        # What lies before a snapshot that was installed was compared with it.
+        for index in range(max(previous_index + 1, log.base_index), core.commit_index + 1):
             prefix = log.at(index)
             assert prefix is not None
             if index <= self.committed_index:
@@ -85,7 +87,7 @@ class Invariants:
                 )
                 continue
             logs = self._durable_logs()
-            holding = sum(durable.at(index) == prefix for durable in logs)
+            holding = sum(durable.holds(index, prefix) for durable in logs)
             _require(holding > len(logs) // 2, "durable commit", f"entry {index} is on {holding} of {len(logs)} disks")
             self._committed.append((prefix, core.current_term))
 
@@ -98,6 +100,15 @@ class Invariants:
         is_first = entry.index > max(self._applied_index.values(), default=0)
         self.commands_committed += is_first and entry.kind is EntryKind.COMMAND
         self._applied_index[node_id] = max(self._applied_index[node_id], entry.index)
+
+    def restored(self, node_id: str, index: int, machine: bytes) -> None:
+        """State Machine Safety: a snapshot is what a node would be that had applied the log."""
+        _require(index <= self.committed_index, "state machine safety", f"snapshot of {index} is of uncommitted entries")
+        _require(
+            self._committed[index][0] == machine, "state machine safety", f"{node_id} differs after snapshot {index}"
+        )
+        self._applied_index[node_id] = max(self._applied_index[node_id], index)
+        self.snapshots_installed += 1
 
     def message_sent(self, message: Message, disk: SimulatedDisk) -> None:
         """One durable vote per term; no message of a term that the sender could forget."""

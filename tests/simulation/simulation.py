@@ -16,7 +16,7 @@ import msgspec
 from tests.simulation.faults import Faults
 from tests.simulation.invariants import Invariants
 from tests.simulation.network import SimulatedNetwork
-from tests.simulation.node import ELECTION_TICKS, SimulatedNode
+from tests.simulation.node import ELECTION_TICKS, SimulatedNode, SnapshotHabit
 from utils.raft.core.messages import Message
 
 # In units of virtual time, which mean nothing by themselves.
@@ -50,6 +50,8 @@ class Report:
     elections: int
     restarts: int
     reads_confirmed: int
+    snapshots_installed: int
+    transfers: int
     trace: int
 
     @property
@@ -71,6 +73,9 @@ class Simulation:
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._commands = itertools.count()
+        self._transfers = 0
+        self._is_healed = False
+        self._snapshot_habit = SnapshotHabit(self._rng.choice((5, 20, 100)), self._rng.choice((0, 3, 20)))
         self._node_ids = [f"node_{number}" for number in range(1, self._rng.choice((3, 3, 5)) + 1)]
         self.invariants = Invariants(lambda: [node.disk.chain for node in self.nodes.values()])
         self.nodes = {node_id: self._make_node(node_id) for node_id in self._node_ids}
@@ -88,6 +93,7 @@ class Simulation:
             self._every(lambda: self._rng.randint(1, 4 * TICK), self._be_a_client)
             self._run_until(SAFETY_PHASE)
             report = self._report()
+            self._is_healed = True
             self._faults.end()
             self._live()
         # Whatever stops a run, be it an invariant or a crash of the core, is a finding that must name its seed.
@@ -103,6 +109,8 @@ class Simulation:
             elections=self.invariants.elections,
             restarts=self._faults.restarts,
             reads_confirmed=self.invariants.reads_confirmed,
+            snapshots_installed=self.invariants.snapshots_installed,
+            transfers=self._transfers,
             trace=self._trace,
         )
 
@@ -111,6 +119,7 @@ class Simulation:
         committed_before, reads_before = self.invariants.commands_committed, self.invariants.reads_confirmed
         self._run_until(self._now + LIVENESS_PHASE // 2)
         half_time_index = self.invariants.committed_index
+        self._hand_over()
         self._run_until(self._now + LIVENESS_PHASE // 2)
         assert self.invariants.commands_committed > committed_before, "nothing is committed though all is well"
         assert self.invariants.reads_confirmed > reads_before, "no read is confirmed though all is well"
@@ -118,6 +127,14 @@ class Simulation:
             assert node.core is not None
             applied = node.core.status.last_applied
             assert applied >= half_time_index, f"{node.node_id} applied {applied} of {half_time_index} entries"
+
+    def _hand_over(self) -> None:
+        """When all is well, leadership goes where it is sent, in less time than an election takes to begin."""
+        [leader] = [node for node in self.nodes.values() if node.core is not None and node.core.is_ready]
+        target = leader.transfer_leadership(None)
+        assert target is not None, "there is nobody to hand over to though all is well"
+        self._run_until(self._now + ELECTION_TICKS * TICK)
+        assert self.nodes[target].leads, f"{target} does not lead though leadership was handed to it"
 
     def _be_a_client(self) -> None:
         """Proposes and reads at whoever believes to lead, deposed leaders included."""
@@ -130,13 +147,20 @@ class Simulation:
             node.read()
         elif choice < 0.25:
             assert node.refuses_other_terms()
+        elif choice < 0.26 and not self._is_healed:
+            self._transfers += node.transfer_leadership(self._rng.choice((None, *self._node_ids))) is not None
         else:
             padding = b"." * self._rng.choice((0, 10, 300))
             node.propose([b"%d%b" % (next(self._commands), padding) for _ in range(self._rng.randint(1, 4))])
 
     def _make_node(self, node_id: str) -> SimulatedNode:
         return SimulatedNode(
-            node_id, self._node_ids, rng=self._rng, schedule=self._schedule, invariants=self.invariants
+            node_id,
+            self._node_ids,
+            rng=self._rng,
+            schedule=self._schedule,
+            invariants=self.invariants,
+            snapshot_habit=self._snapshot_habit,
         )
 
     def _deliver(self, message: Message) -> None:

@@ -26,6 +26,10 @@ class ProposalRefusedError(RaftError):
     """Nothing was proposed: too many proposals are in flight, the command is too large, or the disk is full."""
 
 
+class TransferFailedError(RaftError):
+    """Leadership was not handed over: there is nobody to take it, or the target has not taken it in time."""
+
+
 class LogDamagedError(RaftError):
     """A file of the log is damaged before its last record. The node must not start."""
 

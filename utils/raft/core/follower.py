@@ -1,7 +1,66 @@
-"""The follower's side of log replication: what AppendEntries does to the log (paper, figure 2 and section 5.3)."""
+"""The follower's side of replication: what AppendEntries and InstallSnapshot do to the log (paper, 5.3 and 7)."""
 
 from utils.raft.core.log import RaftLog
-from utils.raft.core.messages import AppendEntriesRequest, AppendEntriesResponse, Entry
+from utils.raft.core.messages import (
+    AppendEntriesRequest,
+    AppendEntriesResponse,
+    Entry,
+    InstallSnapshotRequest,
+    InstallSnapshotResponse,
+    Snapshot,
+)
+from utils.raft.core.ready import LogTruncated, Role, SnapshotInstalled
+from utils.raft.core.snapshots import SnapshotAssembly
+from utils.raft.core.state import NodeState
+
+
+class Following:
+    """Obeys the leader of the current term."""
+
+    def __init__(self, state: NodeState) -> None:
+        self._state = state
+        self._assembly = SnapshotAssembly()
+        self._installed: Snapshot | None = None
+
+    def append_entries(self, sender: str, request: AppendEntriesRequest) -> None:
+        state = self._state
+        if request.term < state.current_term:
+            # A deposed leader learns from the term in the answer; so does one that this node's own campaign overtook.
+            state.send(sender, AppendEntriesResponse(state.current_term, success=False))
+            return
+        self._hear(sender, request.term)
+        response, truncated = append_entries(state.log, request)
+        if truncated is not None:
+            first_index, last_index = truncated
+            state.events.append(LogTruncated(first_index=first_index, last_index=last_index, term=state.current_term))
+        state.send(sender, response)
+
+    def install_snapshot(self, sender: str, request: InstallSnapshotRequest) -> None:
+        state = self._state
+        if request.term < state.current_term:
+            state.send(sender, InstallSnapshotResponse(state.current_term, 0, 0, done=False))
+            return
+        self._hear(sender, request.term)
+        response, snapshot = install_snapshot(state.log, self._assembly, request)
+        if snapshot is not None:
+            self._installed = snapshot
+            event = SnapshotInstalled(
+                last_included_index=snapshot.last_included_index, last_included_term=snapshot.last_included_term
+            )
+            state.events.append(event)
+        state.send(sender, response)
+
+    def take_snapshot(self) -> Snapshot | None:
+        """The one that was installed last, once."""
+        snapshot, self._installed = self._installed, None
+        return snapshot
+
+    def _hear(self, leader: str, term: int) -> None:
+        state = self._state
+        assert state.role is not Role.LEADER, f"{leader} also leads in term {term}"
+        if state.role is not Role.FOLLOWER or state.leader_id != leader:
+            state.become_follower(term, leader, "heard of a leader")
+        state.timer.restart()
 
 
 def append_entries(log: RaftLog, request: AppendEntriesRequest) -> tuple[AppendEntriesResponse, tuple[int, int] | None]:
@@ -32,6 +91,29 @@ def append_entries(log: RaftLog, request: AppendEntriesRequest) -> tuple[AppendE
     log.commit_to(min(request.leader_commit, last_index))
     accepted = AppendEntriesResponse(term=request.term, success=True, match_index=last_index, read_id=request.read_id)
     return accepted, truncated
+
+
+def install_snapshot(
+    log: RaftLog, assembly: SnapshotAssembly, request: InstallSnapshotRequest
+) -> tuple[InstallSnapshotResponse, Snapshot | None]:
+    """Carries out a request of the current term's leader.
+
+    Returns the answer, which may leave once all is durable, and the snapshot if one has taken the place of the log.
+    """
+    index, term = request.last_included_index, request.last_included_term
+    snapshot = None
+    is_held = index <= log.commit_index or log.term_at(index) == term
+    if is_held:
+        # All that it covers is here, and what follows here may be acknowledged: it must stay (figure 13, rule 6).
+        assembly.clear()
+        log.commit_to(index)
+    else:
+        snapshot = assembly.take(request)
+        if snapshot is not None:
+            log.replace_by(snapshot)
+    is_done = is_held or snapshot is not None
+    offset = request.offset + len(request.data) if is_done else assembly.offset
+    return InstallSnapshotResponse(request.term, index, offset, done=is_done), snapshot
 
 
 def _merge(log: RaftLog, entries: tuple[Entry, ...]) -> tuple[int, int] | None:

@@ -12,3 +12,5 @@ class Limits:
     messages_in_flight: int = 16
     # So that applying a long log after a restart does not keep the owner from its heartbeats.
     committed_per_ready: int = 1024
+    # Of the data of a snapshot in one InstallSnapshot.
+    bytes_per_chunk: int = 256 * 1024

@@ -3,41 +3,46 @@
 import bisect
 from collections.abc import Iterable, Sequence
 
-from utils.raft.core.messages import Entry, Snapshot
+from utils.raft.core.messages import Entry, LogBase, Snapshot
+from utils.raft.core.ready import Compaction
 
 
 class RaftLog:
-    """Consecutive entries after a snapshot; terms never decrease along them; what is committed never changes."""
+    """Consecutive entries after `base`; terms never decrease along them; what is committed never changes."""
 
-    def __init__(self, snapshot: Snapshot, entries: Iterable[Entry]) -> None:
-        self.snapshot_index = snapshot.last_included_index
-        self.snapshot_term = snapshot.last_included_term
-        self.commit_index = self.snapshot_index
+    def __init__(self, snapshot: Snapshot, base: LogBase, entries: Iterable[Entry]) -> None:
+        """`snapshot` covers `base`, and perhaps some of the entries, which followers may still need."""
+        self.base = base
+        self.commit_index = snapshot.last_included_index
         self._entries = list(entries)
-        self._check_consecutive(self.snapshot_index, self._entries)
+        self._check_consecutive(base.index, self._entries)
+        assert self.term_at(self.commit_index) == snapshot.last_included_term, (
+            "log and snapshot do not meet"
+        )
         self._unwritten_index = self.last_index + 1
-        self._unapplied_index = self.snapshot_index + 1
+        self._unapplied_index = self.commit_index + 1
+        self._is_base_new = False
 
     @property
     def last_index(self) -> int:
-        return self.snapshot_index + len(self._entries)
+        return self.base.index + len(self._entries)
 
     @property
     def last_term(self) -> int:
-        return self._entries[-1].term if self._entries else self.snapshot_term
+        return self._entries[-1].term if self._entries else self.base.term
 
     def term_at(self, index: int) -> int | None:
-        """The term of the entry at `index`; None if the log does not hold it, or only a snapshot does."""
-        if index == self.snapshot_index:
-            return self.snapshot_term
-        if self.snapshot_index < index <= self.last_index:
-            return self._entries[index - self.snapshot_index - 1].term
+        """The term of the entry at `index`; None if it lies before the base, or after the end."""
+        if index == self.base.index:
+            return self.base.term
+        if self.base.index < index <= self.last_index:
+            return self._entries[index - self.base.index - 1].term
         return None
 
     def entries_between(self, first_index: int, last_index: int) -> list[Entry]:
         """Both included; the log must hold `first_index` (or it is one after the last)."""
-        assert first_index > self.snapshot_index
-        return self._entries[first_index - self.snapshot_index - 1 : max(0, last_index - self.snapshot_index)]
+        assert first_index > self.base.index
+        return self._entries[first_index - self.base.index - 1 : max(0, last_index - self.base.index)]
 
     def is_candidate_up_to_date(self, last_log_index: int, last_log_term: int) -> bool:
         """Whether a log that ends so is at least as up-to-date as this one (paper, section 5.4.1)."""
@@ -57,7 +62,7 @@ class RaftLog:
     def truncate_from(self, index: int) -> None:
         """Drops the entry at `index` and all that follow it."""
         assert index > self.commit_index, f"entry {index} conflicts, but {self.commit_index} is committed"
-        del self._entries[index - self.snapshot_index - 1 :]
+        del self._entries[index - self.base.index - 1 :]
         self._unwritten_index = min(self._unwritten_index, index)
 
     def commit_to(self, index: int) -> bool:
@@ -77,15 +82,40 @@ class RaftLog:
         term = self.term_at(prev_log_index)
         if term is None:
             return self.last_index + 1, 0
-        first_of_term = self.snapshot_index + 1 + bisect.bisect_left(self._entries, term, key=_term)
+        first_of_term = self.base.index + 1 + bisect.bisect_left(self._entries, term, key=_term)
         return max(first_of_term, self.commit_index + 1), term
 
     def last_index_of_term(self, term: int) -> int | None:
-        """The last entry of `term`; None if there is none."""
+        """The last entry of `term`, be it the base; None if there is none, as far as the log goes back."""
         end = bisect.bisect_right(self._entries, term, key=_term)
-        if end and self._entries[end - 1].term == term:
-            return self.snapshot_index + end
-        return None
+        return self.base.index + end if self.term_at(self.base.index + end) == term else None
+
+    def compact(self, index: int) -> None:
+        """Forgets the entries up to `index`, which a durable snapshot covers."""
+        if index <= self.base.index:
+            return
+        assert index < min(self._unapplied_index, self._unwritten_index), f"{index} is not applied and written yet"
+        term = self.term_at(index)
+        assert term is not None
+        del self._entries[: index - self.base.index]
+        self.base = LogBase(index, term)
+        self._is_base_new = True
+
+    def replace_by(self, snapshot: Snapshot) -> None:
+        """A snapshot of the leader takes the place of the whole log, and is committed and applied."""
+        assert snapshot.last_included_index > self.commit_index
+        self.base = LogBase(snapshot.last_included_index, snapshot.last_included_term)
+        self._entries.clear()
+        self.commit_index = self.base.index
+        self._unwritten_index = self._unapplied_index = self.base.index + 1
+        self._is_base_new = True
+
+    def take_compaction(self) -> Compaction | None:
+        """What the disk should hold instead of what it was given so far, once."""
+        if not self._is_base_new:
+            return None
+        self._is_base_new = False
+        return Compaction(self.base, tuple(self.entries_between(self.base.index + 1, self._unwritten_index - 1)))
 
     def take_unwritten(self) -> tuple[Entry, ...]:
         """The entries that the disk has not been given yet, once."""

@@ -25,6 +25,13 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     data: bytes
 
 
+class LogBase(msgspec.Struct, frozen=True):
+    """The last entry that a log no longer holds; a snapshot covers it. The default: the log begins at its beginning."""
+
+    index: int = 0
+    term: int = 0
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """What replaces the entries up to and with `last_included_index`. The default is that of an empty log."""
 
@@ -87,10 +94,13 @@ class AppendEntriesResponse(msgspec.Struct, frozen=True, tag=True):
 
 
 class InstallSnapshotRequest(msgspec.Struct, frozen=True, tag=True):
+    """One chunk of a snapshot (paper, section 7)."""
+
     term: int
     last_included_index: int
     last_included_term: int
     configuration: bytes
+    # In bytes, of `data` in the data of the snapshot; `done`: it is the last chunk.
     offset: int
     data: bytes
     done: bool
@@ -99,7 +109,7 @@ class InstallSnapshotRequest(msgspec.Struct, frozen=True, tag=True):
 class InstallSnapshotResponse(msgspec.Struct, frozen=True, tag=True):
     term: int
     last_included_index: int
-    # The bytes received so far.
+    # The bytes received so far. `done`: no more are needed, the log matches the leader's up to `last_included_index`.
     offset: int
     done: bool
 

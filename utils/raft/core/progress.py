@@ -12,6 +12,8 @@ class ProgressState(enum.Enum):
     PROBE = enum.auto()
     # It is known: entries are sent ahead of their acknowledgements.
     REPLICATE = enum.auto()
+    # They meet where the leader's log no longer reaches: a snapshot is sent, one chunk at a time.
+    SNAPSHOT = enum.auto()
 
 
 class Progress:
@@ -21,12 +23,25 @@ class Progress:
         self.match_index = 0
         self.next_index = next_index
         self.state = ProgressState.PROBE
-        # An answer of this term has come since the leader last asked.
+        # An answer of this term has come since the leader last asked, or between its last two questions.
         self.is_active = True
+        self._was_active = True
         self.newest_read_sent = 0
         self._is_probe_sent = False
         # The last index of each message with entries on the way, in the order of sending.
         self._in_flight: deque[int] = deque()
+        # Of the snapshot that is sent: how many bytes the follower has, as far as it said.
+        self.snapshot_index = 0
+        self.snapshot_offset = 0
+        self._is_chunk_sent = False
+
+    @property
+    def was_active_lately(self) -> bool:
+        return self.is_active or self._was_active
+
+    def take_activity(self) -> bool:
+        self._was_active, self.is_active = self.is_active, False
+        return self._was_active
 
     def wants_probe(self) -> bool:
         return self.state is ProgressState.PROBE and not self._is_probe_sent
@@ -38,6 +53,9 @@ class Progress:
             and len(self._in_flight) < messages_in_flight
         )
 
+    def wants_chunk(self) -> bool:
+        return self.state is ProgressState.SNAPSHOT and not self._is_chunk_sent
+
     def sent_entries(self, last_index: int) -> None:
         """A message with entries up to `last_index` has left: they are taken for delivered until told otherwise."""
         self._in_flight.append(last_index)
@@ -46,10 +64,38 @@ class Progress:
     def sent_probe(self) -> None:
         self._is_probe_sent = True
 
-    def accepted(self, match_index: int) -> None:
-        """The follower's log matches up to `match_index`. The answer may be late or a duplicate."""
+    def sent_chunk(self) -> None:
+        self._is_chunk_sent = True
+
+    def begin_snapshot(self) -> None:
+        """The entry before `next_index` is not in the log any more."""
+        self.state = ProgressState.SNAPSHOT
+        self._in_flight.clear()
+        self.snapshot_index = 0
+
+    def begin_chunks(self, snapshot_index: int) -> None:
+        """From the first byte of this snapshot on."""
+        self.snapshot_index = snapshot_index
+        self._go_to_chunk(0)
+
+    def repeat_chunk(self) -> None:
+        """It or its answer may be lost."""
+        self._is_chunk_sent = False
+
+    def received_chunks(self, offset: int) -> None:
+        """The follower has that many bytes: more than before, or, if it has lost them, fewer."""
+        if offset != self.snapshot_offset:
+            self._go_to_chunk(offset)
+
+    def accepted(self, match_index: int, base_index: int) -> None:
+        """The follower's log matches up to `match_index`. The answer may be late or a duplicate.
+
+        `base_index`: where the leader's log begins; from there on entries can be sent.
+        """
         self.match_index = max(self.match_index, match_index)
-        if self.state is ProgressState.PROBE:
+        if self.state is ProgressState.PROBE or (
+            self.state is ProgressState.SNAPSHOT and self.match_index >= base_index
+        ):
             self.state = ProgressState.REPLICATE
             self.next_index = self.match_index + 1
         self.next_index = max(self.next_index, self.match_index + 1)
@@ -62,6 +108,8 @@ class Progress:
         Unless the answer is late: only a rejection of what was sent last, or in REPLICATE of anything not yet proven,
         tells something new.
         """
+        if self.state is ProgressState.SNAPSHOT:
+            return
         if self.state is ProgressState.PROBE:
             is_late = response.rejected_index != self.next_index - 1
         else:
@@ -73,6 +121,10 @@ class Progress:
         self._in_flight.clear()
         # Always a step back, never behind what is proven.
         self.next_index = max(self.match_index + 1, min(_meeting_point(response, log), response.rejected_index))
+
+    def _go_to_chunk(self, offset: int) -> None:
+        self.snapshot_offset = offset
+        self._is_chunk_sent = False
 
 
 def _meeting_point(response: AppendEntriesResponse, log: RaftLog) -> int:

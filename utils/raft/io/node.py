@@ -15,7 +15,7 @@ from utils.pb import raft_pb2_grpc
 from utils.raft.config import RaftConfig
 from utils.raft.core.core import RaftCore
 from utils.raft.core.limits import Limits
-from utils.raft.core.messages import Entry, EntryKind, Message
+from utils.raft.core.messages import Entry, EntryKind, LogBase, Message
 from utils.raft.core.ready import Event, Ready, Role, RoleChanged
 from utils.raft.errors import NotLeaderError, OutcomeUnknownError
 from utils.raft.io.failure import INVARIANT_BROKEN, end_process
@@ -101,6 +101,7 @@ class RaftNode:
             voters=tuple(self._config.peers),
             hard_state=stored.hard_state,
             snapshot=stored.snapshot,
+            base=LogBase(),
             entries=stored.entries,
             random_ticks=random.randint,
             election_ticks=round(self._config.election_timeout_ms / tick_ms),

@@ -7,7 +7,7 @@ import pytest
 
 from utils.raft.core.core import RaftCore
 from utils.raft.core.limits import Limits
-from utils.raft.core.messages import Snapshot
+from utils.raft.core.messages import LogBase, Snapshot
 from utils.raft.core.ready import HardState, Role
 from utils.raft.errors import (
     NotLeaderError,
@@ -25,6 +25,7 @@ def _core(*voters: str) -> RaftCore:
         voters=voters,
         hard_state=HardState(),
         snapshot=Snapshot(),
+            base=LogBase(),
         entries=(),
         random_ticks=lambda low, _: low,
         election_ticks=3,
