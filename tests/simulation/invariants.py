@@ -103,7 +103,9 @@ class Invariants:
 
     def restored(self, node_id: str, index: int, machine: bytes) -> None:
         """State Machine Safety: a snapshot is what a node would be that had applied the log."""
-        _require(index <= self.committed_index, "state machine safety", f"snapshot of {index} is of uncommitted entries")
+        _require(
+            index <= self.committed_index, "state machine safety", f"snapshot of {index} is of uncommitted entries"
+        )
         _require(
             self._committed[index][0] == machine, "state machine safety", f"{node_id} differs after snapshot {index}"
         )

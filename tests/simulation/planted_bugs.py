@@ -6,11 +6,14 @@ A function here takes pytest's monkeypatch and plants its bug until the test end
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.simulation.disk import SimulatedDisk, Write
 from utils.raft.core import election, follower, reads, replication
+from utils.raft.core.campaign import Campaign
 from utils.raft.core.core import RaftCore
+from utils.raft.core.follower import Following
 from utils.raft.core.leader import Leadership
 from utils.raft.core.log import RaftLog
 from utils.raft.core.messages import (
@@ -18,6 +21,7 @@ from utils.raft.core.messages import (
     AppendEntriesResponse,
     Entry,
     EntryKind,
+    InstallSnapshotResponse,
     RequestVoteRequest,
     RequestVoteResponse,
 )
@@ -50,13 +54,13 @@ def forgets_its_vote_in_a_power_cut(patch: pytest.MonkeyPatch) -> None:
 
 
 def counts_late_votes_of_older_terms(patch: pytest.MonkeyPatch) -> None:
-    def count_vote(core: RaftCore, sender: str, response: RequestVoteResponse) -> None:
-        if core._role is Role.CANDIDATE and response.granted:
-            core._tally.add(sender)
-            if core._tally.is_won:
-                core._become_leader()
+    def count_vote(campaign: Campaign, sender: str, response: RequestVoteResponse) -> bool:
+        if campaign._state.role is not Role.CANDIDATE or not response.granted:
+            return False
+        campaign._tally.add(sender)
+        return campaign._tally.is_won
 
-    patch.setattr(RaftCore, "_count_vote", count_vote)
+    patch.setattr(Campaign, "count_vote", count_vote)
 
 
 def takes_half_for_a_majority(patch: pytest.MonkeyPatch) -> None:
@@ -66,22 +70,15 @@ def takes_half_for_a_majority(patch: pytest.MonkeyPatch) -> None:
 
 def acknowledges_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
     take_ready = RaftCore.ready
+    acknowledgements = (AppendEntriesResponse, InstallSnapshotResponse)
 
     def ready(core: RaftCore) -> Ready | None:
         taken = take_ready(core)
         if taken is None:
             return None
-        early = tuple(message for message in taken.messages if isinstance(message.body, AppendEntriesResponse))
-        late = tuple(message for message in taken.messages if not isinstance(message.body, AppendEntriesResponse))
-        return Ready(
-            hard_state=taken.hard_state,
-            entries=taken.entries,
-            early_messages=taken.early_messages + early,
-            messages=late,
-            committed=taken.committed,
-            confirmed_reads=taken.confirmed_reads,
-            events=taken.events,
-        )
+        early = tuple(message for message in taken.messages if isinstance(message.body, acknowledgements))
+        late = tuple(message for message in taken.messages if not isinstance(message.body, acknowledgements))
+        return msgspec.structs.replace(taken, early_messages=taken.early_messages + early, messages=late)
 
     patch.setattr(RaftCore, "ready", ready)
 
@@ -91,8 +88,7 @@ def counts_its_own_entries_before_they_are_durable(patch: pytest.MonkeyPatch) ->
 
     def append_and_count(core: RaftCore, kind: EntryKind, data: tuple[bytes, ...]) -> None:
         append_own(core, kind, data)
-        assert core._leadership is not None
-        core._leadership.persisted(core.last_index)
+        core._leadership().persisted(core.last_index)
 
     patch.setattr(RaftCore, "_append_own", append_and_count)
 
@@ -114,7 +110,7 @@ def commits_beyond_what_the_leader_verified(patch: pytest.MonkeyPatch) -> None:
             log.commit_to(min(request.leader_commit, log.last_index))
         return result
 
-    patch.setattr("utils.raft.core.core.append_entries", eager)
+    patch.setattr("utils.raft.core.follower.append_entries", eager)
 
 
 def truncates_without_a_conflict(patch: pytest.MonkeyPatch) -> None:
@@ -143,7 +139,7 @@ def accepts_entries_without_looking_at_the_one_before(patch: pytest.MonkeyPatch)
             ),
         )
 
-    patch.setattr("utils.raft.core.core.append_entries", credulous)
+    patch.setattr("utils.raft.core.follower.append_entries", credulous)
 
 
 def takes_what_was_sent_for_what_matches(patch: pytest.MonkeyPatch) -> None:
@@ -157,16 +153,17 @@ def takes_what_was_sent_for_what_matches(patch: pytest.MonkeyPatch) -> None:
 
 
 def obeys_leaders_of_older_terms(patch: pytest.MonkeyPatch) -> None:
-    answer_append = RaftCore._answer_append
+    answer = Following.append_entries
 
-    def obedient(core: RaftCore, sender: str, request: AppendEntriesRequest) -> None:
-        if request.term < core.current_term and core._role is Role.FOLLOWER:
-            follower.append_entries(core._log, request)
-            core._send(sender, AppendEntriesResponse(request.term, success=True, match_index=core.last_index))
+    def obedient(self: Following, sender: str, request: AppendEntriesRequest) -> None:
+        state = self._state
+        if request.term < state.current_term and state.role is Role.FOLLOWER:
+            follower.append_entries(state.log, request)
+            state.send(sender, AppendEntriesResponse(request.term, success=True, match_index=state.log.last_index))
             return
-        answer_append(core, sender, request)
+        answer(self, sender, request)
 
-    patch.setattr(RaftCore, "_answer_append", obedient)
+    patch.setattr(Following, "append_entries", obedient)
 
 
 def reads_without_asking_a_majority(patch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,6 @@ class Simulation:
         committed_before, reads_before = self.invariants.commands_committed, self.invariants.reads_confirmed
         self._run_until(self._now + LIVENESS_PHASE // 2)
         half_time_index = self.invariants.committed_index
-        self._hand_over()
         self._run_until(self._now + LIVENESS_PHASE // 2)
         assert self.invariants.commands_committed > committed_before, "nothing is committed though all is well"
         assert self.invariants.reads_confirmed > reads_before, "no read is confirmed though all is well"
@@ -127,6 +126,7 @@ class Simulation:
             assert node.core is not None
             applied = node.core.status.last_applied
             assert applied >= half_time_index, f"{node.node_id} applied {applied} of {half_time_index} entries"
+        self._hand_over()
 
     def _hand_over(self) -> None:
         """When all is well, leadership goes where it is sent, in less time than an election takes to begin."""

@@ -16,9 +16,7 @@ class RaftLog:
         self.commit_index = snapshot.last_included_index
         self._entries = list(entries)
         self._check_consecutive(base.index, self._entries)
-        assert self.term_at(self.commit_index) == snapshot.last_included_term, (
-            "log and snapshot do not meet"
-        )
+        assert self.term_at(self.commit_index) == snapshot.last_included_term, "log and snapshot do not meet"
         self._unwritten_index = self.last_index + 1
         self._unapplied_index = self.commit_index + 1
         self._is_base_new = False

@@ -11,6 +11,8 @@ from utils.raft.core.messages import (
     Body,
     Entry,
     EntryKind,
+    InstallSnapshotRequest,
+    InstallSnapshotResponse,
     LogBase,
     Message,
     PreVoteResponse,
@@ -47,7 +49,12 @@ class Bench:
         log: Iterable[Entry] = (),
         timeout: int = ELECTION_TICKS,
         limits: Limits | None = None,
+        snapshot: Snapshot | None = None,
+        base: LogBase | None = None,
     ) -> None:
+        """`base`: where the log begins; at the end of the snapshot, unless it is given."""
+        snapshot = snapshot or Snapshot()
+        base = base or LogBase(snapshot.last_included_index, snapshot.last_included_term)
         self.voters = voters
         self.timeouts_drawn: list[tuple[int, int]] = []
         self.timeout = timeout
@@ -56,8 +63,8 @@ class Bench:
             node_id="a",
             voters=voters,
             hard_state=HardState(term, voted_for),
-            snapshot=Snapshot(),
-            base=LogBase(),
+            snapshot=snapshot,
+            base=base,
             entries=log,
             random_ticks=self._draw,
             election_ticks=ELECTION_TICKS,
@@ -65,7 +72,10 @@ class Bench:
             limits=limits or Limits(),
         )
         self.hard_state = HardState(term, voted_for)
+        self.base = base
         self.log = list(log)
+        self.snapshot = snapshot
+        self.needs_snapshot = False
         self.committed: list[Entry] = []
         self.confirmed_reads: list[tuple[int, int]] = []
         self.sent: list[Message] = []
@@ -81,9 +91,13 @@ class Bench:
         while (ready := self.core.ready()) is not None:
             readies.append(ready)
             self.hard_state = ready.hard_state or self.hard_state
+            self.snapshot = ready.snapshot or self.snapshot
+            if ready.compaction is not None:
+                self.base, self.log = ready.compaction.base, list(ready.compaction.entries)
             for entry in ready.entries:
-                del self.log[entry.index - 1 :]
+                del self.log[entry.index - self.base.index - 1 :]
                 self.log.append(entry)
+            self.needs_snapshot |= ready.needs_snapshot
             self.sent += ready.early_messages + ready.messages
             self.committed += ready.committed
             self.confirmed_reads += ready.confirmed_reads
@@ -156,9 +170,35 @@ class Bench:
         answer = AppendEntriesResponse(self.core.current_term, success=True, match_index=match_index, read_id=read_id)
         self.receive(peer, answer)
 
+    def reject(self, peer: str, rejected_index: int, conflict_index: int, conflict_term: int = 0) -> None:
+        """`peer` has no such entry as the one that it was to append after."""
+        answer = AppendEntriesResponse(
+            self.core.current_term,
+            success=False,
+            conflict_index=conflict_index,
+            conflict_term=conflict_term,
+            rejected_index=rejected_index,
+        )
+        self.receive(peer, answer)
+
+    def commit_commands(self, count: int) -> None:
+        """Everybody has that many more."""
+        self.core.propose([b"x"] * count)
+        self.drain()
+        for voter in self.voters[1:]:
+            self.accept(voter, self.core.last_index)
+        self.core.applied(self.core.commit_index)
+
     def follow(self, leader: str = "b", *, term: int | None = None) -> None:
         """Hears a heartbeat of `leader` that says nothing about the log."""
         self.append(leader, term=self.core.current_term if term is None else term)
+
+    def install(
+        self, leader: str = "b", *, term: int, last: tuple[int, int], offset: int = 0, data: bytes, done: bool = True
+    ) -> InstallSnapshotResponse:
+        """What it answers to a chunk; `last` is index and term of the last entry that the snapshot covers."""
+        request = InstallSnapshotRequest(term, *last, b"", offset, data, done)
+        return self.answer_to(leader, request, InstallSnapshotResponse)
 
     def append(
         self,

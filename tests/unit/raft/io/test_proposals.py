@@ -25,7 +25,7 @@ def _core(*voters: str) -> RaftCore:
         voters=voters,
         hard_state=HardState(),
         snapshot=Snapshot(),
-            base=LogBase(),
+        base=LogBase(),
         entries=(),
         random_ticks=lambda low, _: low,
         election_ticks=3,
