@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import grpc
+import psycopg
 import pytest
 
 from tests.integration.order_queue.queue_cluster import (
@@ -14,15 +15,18 @@ from tests.integration.order_queue.queue_cluster import (
     poll_request,
     queue_processes,
 )
+from tests.support.postgres import PostgresServer
 from tests.unit.order_queue.harness import approved
 from utils.pb import order_queue_pb2 as pb
 from utils.pb.order_queue_pb2_grpc import OrderQueueServiceStub
 from utils.rpc.transport import INSECURE, open_channel
 
 
-async def test_a_leader_that_is_killed_takes_no_accepted_order_with_it(tmp_path: Path) -> None:
+async def test_a_leader_that_is_killed_takes_no_accepted_order_with_it(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
     """Orders stream in while an executor takes them; the leader dies in the middle, then everything does."""
-    async with queue_processes(tmp_path) as queue:
+    async with queue_processes(tmp_path, postgres.dsn) as queue:
         leader = await queue.leader()
         quantities = {number: number * 7 % 13 + 1 for number in range(1, 121)}
         accepted: list[int] = []
@@ -58,6 +62,10 @@ async def test_a_leader_that_is_killed_takes_no_accepted_order_with_it(tmp_path:
         assert {(await queue.client.get(number)).state for number in first[:25]} == {pb.OrderRecord.STATE_APPROVED}
         stats = await queue.client.stats()
         assert (stats.waiting, stats.claimed, stats.completed) == (0, 95, 25)
+        await queue.client.all_recorded()
+        with psycopg.connect(postgres.dsn) as connection:
+            rows = connection.execute("SELECT order_id FROM order_records WHERE state = 'approved'").fetchall()
+        assert sorted(int(row[0], 16) for row in rows) == sorted(first[:25])
 
 
 async def test_a_leader_that_was_paused_hands_out_nothing_that_its_successor_did(tmp_path: Path) -> None:
