@@ -1,6 +1,7 @@
 """A Raft node as a process of its own, which proposes numbered commands for as long as it leads.
 
-It tells on standard output what happens, one line each: `follows LEADER TERM`, `acknowledged COMMAND`; at SIGTERM `applied COMMAND` for each one in its journal, then `end`.
+It tells on standard output what happens, one line each: `follows LEADER TERM`, `acknowledged COMMAND`;
+at SIGTERM `applied COMMAND` for each one in its journal, then `end`.
 """
 
 import asyncio
