@@ -39,7 +39,7 @@ class Trap(ABC):
 
     @abstractmethod
     async def crash(self) -> None:
-        """Does not come back."""
+        """Dies, or comes back after its successor has gone on."""
 
     async def spring(self, *points: CrashPoint) -> None:
         if self.is_at(*points):

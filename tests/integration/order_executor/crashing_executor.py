@@ -1,6 +1,7 @@
-"""`python -m tests.integration.order_executor.crashing_executor <crash point> <first participant> <marker file>`
+"""`python -m tests.integration.order_executor.crashing_executor <crash point> <first participant> <signal> <marker>`
 
-An executor's process that kills itself with SIGKILL at a crash point, if it is the first to come there.
+An executor's process that sends itself SIGKILL or SIGSTOP at a crash point, if it is the first to come there. Stopped
+and continued, it goes on from that very point.
 """
 
 import asyncio
@@ -17,11 +18,14 @@ from utils.observe.logging import configure_logging
 from utils.rpc.service import run_service
 
 
-class KillTrap(Trap):
+class SignalTrap(Trap):
     """One for all processes: the marker file says who was caught."""
 
-    def __init__(self, point: CrashPoint, first: str, marker: Path, node_id: str) -> None:
+    def __init__(
+        self, point: CrashPoint, first: str, signal_number: signal.Signals, marker: Path, node_id: str
+    ) -> None:
         super().__init__(point, first)
+        self._signal = signal_number
         self._marker = marker
         self._node_id = node_id
 
@@ -34,15 +38,15 @@ class KillTrap(Trap):
         written = self._marker.with_name(f"{self._marker.name}-{self._node_id}")
         written.write_text(self._node_id)
         written.rename(self._marker)
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), self._signal)
 
 
 async def main(stopping: asyncio.Event) -> None:
     config = from_environment(ExecutorConfig)
     configure_logging("order_executor", config.node_id)
-    point, first, marker = sys.argv[1:]
+    point, first, signal_name, marker = sys.argv[1:]
     node = ExecutorNode(config)
-    install(node, KillTrap(CrashPoint(point), first, Path(marker), config.node_id))
+    install(node, SignalTrap(CrashPoint(point), first, signal.Signals[signal_name], Path(marker), config.node_id))
     await node.run(stopping)
 
 

@@ -11,14 +11,22 @@ from tests.unit.order_executor.world import ParticipantDouble, QueueDouble, Worl
 from utils.pb import order_queue_pb2, two_phase_commit_pb2
 from utils.pb.convert import queued_order_to_proto, reason_from_proto
 from utils.pb.order_queue_pb2_grpc import OrderQueueServiceServicer, add_OrderQueueServiceServicer_to_server
-from utils.pb.two_phase_commit_pb2_grpc import ParticipantServiceServicer, add_ParticipantServiceServicer_to_server
+from utils.pb.two_phase_commit_pb2_grpc import (
+    CoordinatorServiceStub,
+    ParticipantServiceServicer,
+    add_ParticipantServiceServicer_to_server,
+)
+from utils.rpc.cluster import ClusterChannel
 from utils.rpc.server import RpcServer
 from utils.two_phase_commit.convert import (
     acknowledgement_to_proto,
+    attempt_to_proto,
     decision_from_proto,
+    resolution_from_proto,
     transaction_from_proto,
     vote_to_proto,
 )
+from utils.two_phase_commit.messages import Decision, ResolutionKind
 
 
 class ParticipantServicer(ParticipantServiceServicer):
@@ -141,3 +149,18 @@ def executor_environments(served: Neighbours, directory: str) -> dict[str, dict[
 
 def addresses(environments: dict[str, dict[str, str]]) -> list[str]:
     return [f"127.0.0.1:{environment['PORT']}" for environment in environments.values()]
+
+
+async def end_doubts(world: World, executor_addresses: list[str]) -> None:
+    """A Prepare that was under way when its sender died may come last; then the participant asks."""
+    channel = ClusterChannel(executor_addresses)
+    stub = CoordinatorServiceStub(channel)  # type: ignore[arg-type]
+    for participant in (world.database, world.payment):
+        attempts = participant.core.in_doubt
+        request = two_phase_commit_pb2.ResolveRequest(attempts=[attempt_to_proto(attempt) for attempt in attempts])
+        response = await stub.Resolve(request, timeout=10)
+        for resolution in map(resolution_from_proto, response.resolutions):
+            assert resolution.kind is not ResolutionKind.UNDECIDED
+            committed = resolution.kind is ResolutionKind.COMMITTED
+            assert participant.core.decide(Decision(resolution.attempt, commit=committed)).done
+    await channel.close()

@@ -16,15 +16,10 @@ import pytest
 from order_executor.config import ExecutorConfig
 from order_executor.node import DATABASE, PAYMENT, ExecutorNode
 from tests.integration.order_executor.crash_points import CrashPoint, Trap, install
-from tests.integration.order_executor.neighbours import addresses, executor_environments, neighbours
+from tests.integration.order_executor.neighbours import addresses, end_doubts, executor_environments, neighbours
 from tests.integration.order_executor.processes import executor_processes
 from tests.unit.order_executor.world import World, eventually, order_id, queued_order
 from utils.config import from_environment
-from utils.pb import two_phase_commit_pb2
-from utils.pb.two_phase_commit_pb2_grpc import CoordinatorServiceStub
-from utils.rpc.cluster import ClusterChannel
-from utils.two_phase_commit.convert import attempt_to_proto, resolution_from_proto
-from utils.two_phase_commit.messages import Decision, ResolutionKind
 
 ORDERS = 8
 # Where one participant is told before the other, both orders are tried.
@@ -89,21 +84,6 @@ def leader(nodes: dict[ExecutorNode, asyncio.Task[None]]) -> ExecutorNode | None
     return next((node for node, task in nodes.items() if node.raft.status.ready and not task.done()), None)
 
 
-async def end_doubts(world: World, executor_addresses: list[str]) -> None:
-    """A Prepare that was under way when its sender died may come last; then the participant asks."""
-    channel = ClusterChannel(executor_addresses)
-    stub = CoordinatorServiceStub(channel)  # type: ignore[arg-type]
-    for participant in (world.database, world.payment):
-        attempts = participant.core.in_doubt
-        request = two_phase_commit_pb2.ResolveRequest(attempts=[attempt_to_proto(attempt) for attempt in attempts])
-        response = await stub.Resolve(request, timeout=10)
-        for resolution in map(resolution_from_proto, response.resolutions):
-            assert resolution.kind is not ResolutionKind.UNDECIDED
-            committed = resolution.kind is ResolutionKind.COMMITTED
-            assert participant.core.decide(Decision(resolution.attempt, commit=committed)).done
-    await channel.close()
-
-
 @pytest.mark.parametrize(("point", "first"), ROWS)
 async def test_the_next_leader_ends_what_a_dead_one_began(point: CrashPoint, first: str, tmp_path: Path) -> None:
     world = world_with_orders()
@@ -136,7 +116,7 @@ async def test_a_leader_that_is_killed_is_replaced_by_one_that_ends_its_orders(
     marker = tmp_path / "caught"
     async with neighbours(world) as served:
         environments = executor_environments(served, str(tmp_path))
-        command = ("tests.integration.order_executor.crashing_executor", point, first, str(marker))
+        command = ("tests.integration.order_executor.crashing_executor", point, first, "SIGKILL", str(marker))
         async with executor_processes(environments, tmp_path, command) as processes:
             await eventually(lambda: world.queue.is_done and marker.exists(), "all orders end")
             dead = marker.read_text()

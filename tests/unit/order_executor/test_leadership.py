@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from order_executor.decision_log import DecisionLog, RecordDecision, encode
-from order_executor.executor import Executor
+from order_executor.executor import EpochReturnedError, Executor
 from tests.unit.order_executor.world import MemoryNode, Message, World, eventually, order_id, queued_order
 from utils.domain.order import Reason
 from utils.two_phase_commit.actions import OrderDecision
@@ -311,6 +311,20 @@ async def test_only_a_leader_that_is_ready_works() -> None:
         assert (world.queue.polls, world.database.calls) == ([], 0)
         setup.node.become(term=1, ready=True)
         await setup.all_end()
+
+
+async def test_an_epoch_that_ended_is_not_led_again() -> None:
+    """Its attempts are forgotten: their numbers must not be given twice."""
+    setup = Setup(World(), term=4)
+    task = asyncio.create_task(setup.executor.run())
+    await eventually(lambda: len(setup.world.queue.polls) > 0, "it leads")
+    setup.node.become(term=4, ready=False)
+    polls = len(setup.world.queue.polls)
+    await asyncio.sleep(0.05)
+    setup.node.become(term=4, ready=True)
+    with pytest.raises(EpochReturnedError):
+        await asyncio.wait_for(task, 10)
+    assert len(setup.world.queue.polls) == polls
 
 
 async def test_the_last_copy_goes_to_whoever_can_pay() -> None:

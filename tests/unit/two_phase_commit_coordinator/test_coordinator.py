@@ -313,6 +313,13 @@ def test_an_order_that_is_committed_already_ends_as_the_log_says(hand: Hand) -> 
     assert actions == [SendDecision(DB, told), SendDecision(PAYMENT, told)]
 
 
+def test_a_participant_that_committed_a_rejected_order_is_an_alarm(hand: Hand) -> None:
+    hand.known = rejected(2, EPOCH - 1)
+    actions = hand.refuse(DB, attempt(1, EPOCH - 1), VoteKind.ALREADY_COMMITTED)
+    assert isinstance(actions[0], Alarm)
+    assert len(actions) == 3
+
+
 def test_an_order_below_the_watermark_ends_as_the_log_says(hand: Hand) -> None:
     hand.known = rejected(1, EPOCH - 1)
     told = Decision(attempt(), commit=False)
