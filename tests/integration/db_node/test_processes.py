@@ -1,6 +1,7 @@
 """The database as it is deployed: three processes, of which the primary is killed."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from utils.catalogue import load_catalogue
 from utils.db_client.client import DatabaseClient
 from utils.pb.database_pb2 import GetDatabaseStatusResponse
 from utils.two_phase_commit.messages import ResolutionKind, VoteKind
+
+pytestmark = pytest.mark.slow
 
 
 async def test_the_primary_is_killed_after_prepare_and_the_next_one_knows(tmp_path: Path) -> None:
@@ -69,11 +72,7 @@ async def test_the_catalogue_is_there_and_stale_reads_say_their_age(tmp_path: Pa
     async with database_processes(tmp_path) as processes:
         client = DatabaseClient(processes.addresses)
         for node_id in NODE_IDS:
-            await processes.until(
-                lambda status, node_id=node_id: (
-                    status.node_id == node_id and status.HasField("stale_ms") and status.keys
-                )
-            )
+            await processes.until(partial(_is_fresh, node_id))
         for _ in NODE_IDS:
             prices = await client.read_all_stale("price:", timeout_s=TIMEOUT_S)
             assert {entry.key: entry.value for entry in prices.entries} == {
