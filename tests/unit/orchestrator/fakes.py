@@ -11,7 +11,8 @@ from utils.domain.order import Book, PaymentInstrument, PaymentMethod, QueuedOrd
 from utils.rpc.errors import NotFound, ServiceError
 
 CARD_NUMBER = "4111111111111111"
-CVV = "737"
+# Such as no id, clock or duration in a log holds by chance.
+CVV = "cvv-737"
 BOOK = Book("book-c", "Book C", "C. Author")
 INSTRUMENT = PaymentInstrument(PaymentMethod.CARD, "visa", "1111")
 

@@ -47,7 +47,7 @@ class Shop:
             queue=self.queue,
             limits=Limits(wait_s=0.1, accept_s=0.1),
         )
-        readiness = Readiness(lambda: self.probed, {"order_queue": 1})
+        readiness = Readiness(lambda: self.probed, {"order_queue": 1}, self.shelf.component)
         self.app: Flask = create_app(checkout, self.shelf, readiness, cors_origins=[PAGE])
         self.client: FlaskClient = self.app.test_client()
 

@@ -42,11 +42,14 @@ def test_a_cluster_without_such_a_leader_is_not(statuses: list[NodeStatus]) -> N
 
 def test_every_component_is_told() -> None:
     probed = Probed({"database": [leader(), follower("n2")]}, {"payment": "", "suggestions": "is not ready yet"})
-    components = Readiness(lambda: probed, {"order_queue": 3, "database": 3}).components()
+    components = Readiness(
+        lambda: probed, {"order_queue": 3, "database": 3}, lambda: Component(ready=True, detail="full")
+    ).components()
     assert {name: component.ready for name, component in components.items()} == {
         "order_queue": False,
         "database": True,
         "payment": True,
         "suggestions": False,
+        "shelf": True,
     }
     assert components["suggestions"] == Component(ready=False, detail="is not ready yet")

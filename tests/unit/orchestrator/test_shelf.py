@@ -44,6 +44,21 @@ def test_a_title_that_is_not_on_the_shelf_is_confirmed_by_the_primary(shelf: She
     assert database.reads == ["snapshot", "price Book C", "price Nobody wrote this"]
 
 
+def test_a_book_of_the_catalogue_without_a_price_is_no_unknown_book(shelf: Shelf) -> None:
+    with pytest.raises(ComponentUnavailable):
+        shelf.price_cents("Book C")
+
+
+def test_the_shelf_is_ready_once_every_book_is_on_it(shelf: Shelf, database: FakeDatabase) -> None:
+    assert not shelf.component().ready
+    shelf.refresh()
+    assert shelf.component().detail.startswith("2 of 3")
+    assert not shelf.component().ready
+    database.prices_cents["Book C"], database.stocks["Book C"] = 1, Stock(0, 1, 0)
+    shelf.refresh()
+    assert shelf.component().ready
+
+
 def test_a_price_that_cannot_be_read_is_unavailable_and_not_unknown(shelf: Shelf, database: FakeDatabase) -> None:
     shelf.refresh()
     database.failure = GONE
