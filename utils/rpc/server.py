@@ -107,15 +107,18 @@ class _Multiplex(multiplex_pb2_grpc.MultiplexServiceServicer):
     ) -> AsyncIterator[multiplex_pb2.OutcomeBatch]:
         session = _Session(self._handlers)
         reader = asyncio.create_task(session.read(request_iterator))
+        outcomes: asyncio.Task[list[multiplex_pb2.Outcome | int]] | None = None
         try:
             while True:
                 outcomes = asyncio.create_task(session.outbox.take())
                 await asyncio.wait((outcomes, reader), return_when=asyncio.FIRST_COMPLETED)
                 if not outcomes.done():
-                    outcomes.cancel()
                     return
                 yield session.batch(outcomes.result())
         finally:
+            # Also when the server stops in the middle of the wait: a task that nobody waits for is never collected.
+            if outcomes is not None:
+                outcomes.cancel()
             reader.cancel()
             session.cancel_all()
 
