@@ -29,6 +29,8 @@ class FakeConsensus:
         # While it is clear, nothing becomes committed.
         self.majority = asyncio.Event()
         self.majority.set()
+        # Set by each barrier that is reached.
+        self.confirmed = asyncio.Event()
         self._changed = asyncio.Event()
 
     async def propose(self, command: bytes, *, timeout_s: float) -> Any:
@@ -53,6 +55,7 @@ class FakeConsensus:
         await self.majority.wait()
         if self.failures:
             raise self.failures.pop(0)
+        self.confirmed.set()
 
     async def changed(self) -> None:
         await self._changed.wait()
