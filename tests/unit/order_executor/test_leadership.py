@@ -87,6 +87,21 @@ async def test_undecided_orders_are_bounded_and_held_ones_are_named() -> None:
     assert len(world.queue.handed_out) == len(set(world.queue.handed_out)) == 50
 
 
+async def test_an_order_in_hand_that_comes_again_is_not_taken_twice() -> None:
+    world = World()
+    world.payment.is_away = True
+    world.queue.put(queued_order(1))
+    world.queue.forgets_claims = True
+    setup = Setup(world)
+    async with setup.running():
+        await eventually(lambda: world.queue.handed_out.count(order_id(1)) > 3, "it is handed out again and again")
+        assert setup.executor.orders_in_flight == 1
+        prepared = [message.attempt for message in world.database.heard if isinstance(message, Transaction)]
+        assert len(prepared) == len(set(prepared))
+        world.payment.is_away = False
+        await setup.all_end()
+
+
 async def test_larger_orders_go_first() -> None:
     world = World()
     world.queue.put(queued_order(1, 1), queued_order(2, 5), queued_order(3, 5), queued_order(4, 9))
