@@ -30,7 +30,7 @@ COPY db_node db_node
 COPY docker/make-secrets.sh docker/make-secrets.sh
 RUN /opt/venv/bin/python -m compileall -q /app
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1 \
-    HF_HUB_OFFLINE=1 BIND_HOST=0.0.0.0
+    HF_HUB_OFFLINE=1 GRPC_VERBOSITY=ERROR BIND_HOST=0.0.0.0
 USER bookstore
 VOLUME /data
 
