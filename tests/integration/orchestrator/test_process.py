@@ -199,14 +199,25 @@ def test_a_server_that_is_killed_leaves_no_worker_behind(orchestrator: Orchestra
 )
 def test_a_wrong_variable_is_named(cluster: Cluster, changes: dict[str, str | None], told: str) -> None:
     changed = {**environment(cluster, 1), **changes}
-    outcome_of_start = subprocess.run(
+    ended = _start({name: value for name, value in changed.items() if value is not None})
+    assert ended.returncode == 2
+    assert told in ended.stderr
+
+
+def test_a_second_process_does_not_share_the_port(orchestrator: Orchestrator, cluster: Cluster) -> None:
+    ended = _start(environment(cluster, orchestrator.port))
+    assert ended.returncode == 1
+    assert str(orchestrator.port) in ended.stderr
+
+
+def _start(variables: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Runs a process that ends by itself."""
+    return subprocess.run(
         [sys.executable, "-m", "orchestrator"],
         cwd=ROOT,
-        env={name: value for name, value in changed.items() if value is not None},
+        env=variables,
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    assert outcome_of_start.returncode == 2
-    assert told in outcome_of_start.stderr
