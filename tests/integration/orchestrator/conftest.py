@@ -40,6 +40,15 @@ class Orchestrator:
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
 
+    def logs(self, text: str, within_s: float = 5) -> bool:
+        """Waits until the log holds `text`."""
+        ends_at = time.monotonic() + within_s
+        while time.monotonic() < ends_at:
+            if text in self.log.read_text():
+                return True
+            time.sleep(0.02)
+        return False
+
     def stopped_listening(self, within_s: float = 10) -> bool:
         """Waits until nobody listens on the port any more."""
         ends_at = time.monotonic() + within_s

@@ -16,7 +16,13 @@ import pytest
 from tests.integration.orchestrator.cluster import Cluster, Held, gone, outcome
 from tests.integration.orchestrator.conftest import ROOT, Orchestrator, environment
 from tests.unit.orchestrator.fakes import CARD_NUMBER, CVV, body
-from utils.pb import fraud_detection_pb2 as fraud, order_queue_pb2 as queue, transaction_verification_pb2 as transaction
+from utils.pb import (
+    fraud_detection_pb2 as fraud,
+    order_queue_pb2 as queue,
+    transaction_verification_pb2 as transaction,
+    vector_clock_pb2,
+    verification_pb2,
+)
 from utils.rpc.errors import Unavailable
 
 IBAN = "DE89370400440532013000"
@@ -80,6 +86,19 @@ def test_the_first_failure_cancels_the_other_calls_at_their_services(http: httpx
     assert [reason["code"] for reason in answer["reasons"]] == ["card_expired"]
     assert held.cancelled.wait(5)
     assert {stop.cause for stop in cluster.wait_for("Stop", 3)} == {"card_expired"}
+
+
+def test_a_clock_beyond_the_final_one_is_an_alarm(
+    http: httpx.Client, cluster: Cluster, orchestrator: Orchestrator
+) -> None:
+    counted = vector_clock_pb2.VectorClock(entries={"suggestions": 2})
+
+    async def beyond(_request: Any) -> Any:
+        return verification_pb2.ForgetResponse(within_final=False, clock=counted)
+
+    cluster.hooks["Forget"] = beyond
+    assert http.post("/checkout", json=body()).json()["status"] == "Order Approved"
+    assert orchestrator.logs("a service's clock exceeds the final clock")
 
 
 def test_a_service_that_is_away_is_503_and_nothing_is_enqueued(http: httpx.Client, cluster: Cluster) -> None:
