@@ -101,7 +101,7 @@ async def test_all_end_on_the_same_decision_whatever_is_lost_doubled_or_late(see
         await asyncio.wait((task,))
     assert task.cancelled()
     # A run without trouble proves nothing.
-    assert sum(one.replayed for one in trouble) > ORDERS
+    assert sum(one.replayed for one in trouble) > ORDERS / 4
     attempts = {message.attempt for message in world.database.heard if isinstance(message, Transaction)}
     assert len(attempts) > ORDERS
     assert unfinished > 0
