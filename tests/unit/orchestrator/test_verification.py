@@ -1,15 +1,17 @@
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import pytest
 
 from orchestrator.checkout import Checkout
 from orchestrator.identity import Identities
-from orchestrator.ports import PricedCheckout, Service
+from orchestrator.ports import PricedCheckout, Run, Service
 from orchestrator.problems import ComponentUnavailable
 from orchestrator.schemas import parse_checkout
-from orchestrator.verification import COLLECT_S, SUGGESTIONS_S, Verdict, Verification
+from orchestrator.verification import COLLECT_S, SUGGESTIONS_S, Verdict, Verification, _Branch
 from tests.unit.orchestrator.fakes import BOOK, INSTRUMENT, FakePrices, FakeQueue, FakeTrio, Script, body, rejected
 from utils.clocks.vector_clock import VectorClock
 from utils.domain.order import PricedItem
@@ -25,6 +27,9 @@ ORDER = PricedCheckout(
     amount_cents=1000,
     customer_hash="c" * 32,
 )
+
+
+RUN = Run("0" * 32, "1" * 16, VectorClock(), 5.0)
 
 
 @pytest.fixture
@@ -121,6 +126,26 @@ def test_a_call_that_has_not_begun_is_never_made(closing: list[Verification]) ->
         busy.set()
     assert verdict.reasons
     assert Service.SUGGESTIONS not in trio.calls
+
+
+def test_a_call_that_is_cancelled_while_its_thread_starts_is_never_made() -> None:
+    trio = FakeTrio()
+    pool = _StartingPool()
+    branch = _Branch(Service.FRAUD_DETECTION, pool, trio, ORDER, RUN)
+    branch.cancel()
+    with pytest.raises(CancelledError):
+        pool.work()
+    assert trio.calls == {}
+
+
+class _StartingPool(ThreadPoolExecutor):
+    """Its thread has taken the work, and has not come to its first line yet."""
+
+    def submit(self, fn: Callable[..., Any], /, *arguments: Any, **_options: Any) -> "Future[Any]":
+        self.work = partial(fn, *arguments)
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        return future
 
 
 @pytest.mark.parametrize("service", [Service.TRANSACTION_VERIFICATION, Service.FRAUD_DETECTION])
