@@ -114,9 +114,12 @@ class _Multiplex(multiplex_pb2_grpc.MultiplexServiceServicer):
         try:
             while True:
                 outcomes = asyncio.create_task(session.outbox.take())
-                await asyncio.wait((outcomes, *ends), return_when=asyncio.FIRST_COMPLETED)
-                if not outcomes.done():
+                try:
+                    await asyncio.wait((outcomes, *ends), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    # Also when the stream is cancelled; one that is done stays as it is.
                     outcomes.cancel()
+                if not outcomes.done():
                     if len(session.outbox):
                         yield session.batch(await session.outbox.take())
                     return
