@@ -4,7 +4,7 @@ import { listBooks } from "./shop.js";
 import { hueOf, money, searchable } from "./text.js";
 
 const REFRESH_INTERVAL_MS = 3_000;
-const SHOWN_AT_FIRST = 24;
+const SHOWN_AT_FIRST = matchMedia("(max-width: 40rem)").matches ? 8 : 24;
 const FEW_COPIES = 5;
 
 const shelf = document.getElementById("shelf");
