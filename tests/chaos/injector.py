@@ -9,9 +9,10 @@ import psutil
 
 from bookstore import state
 from bookstore.running import RunningSystem
-from bookstore.shop_client import CLUSTERS, leader
+from bookstore.shop_client import CLUSTERS
 from bookstore.system import ORCHESTRATOR
 from tests.chaos.history import Disturbance, Recorder
+from tests.chaos.observer import Observer
 from tests.chaos.schedule import LEADER, Fault, Kind, Target
 from tests.chaos.shop_door import ShopDoor
 
@@ -22,7 +23,16 @@ _POLL_S = 0.05
 class Injector:
     """One fault at a time. After `strike` everything it took is given back, though it may still be starting."""
 
-    def __init__(self, system: RunningSystem, door: ShopDoor, recorder: Recorder, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        system: RunningSystem,
+        *,
+        observer: Observer,
+        door: ShopDoor,
+        recorder: Recorder,
+        say: Callable[[str], None],
+    ) -> None:
+        self._observer = observer
         self._system = system
         self._door = door
         self._recorder = recorder
@@ -70,13 +80,13 @@ class Injector:
             time.sleep(_POLL_S)
 
     def _node(self, target: Target) -> str:
-        return leader(self._system, target.cluster) if target.node == LEADER else target.node
+        return self._observer.leader(target.cluster) if target.node == LEADER else target.node
 
     def _phase(self, fault: Fault, nodes: list[str]) -> str:
         """The kind of fault, for the table of gaps: which node of a cluster it was does not matter, its role does."""
         if fault.one_node:
             cluster = fault.targets[0].cluster
-            role = "leader" if leader(self._system, cluster) == nodes[0] else "follower"
+            role = "leader" if self._observer.leader(cluster) == nodes[0] else "follower"
             return f"{fault.kind} {cluster} {role}"
         clusters = {target.cluster for target in fault.targets}
         if len(nodes) == 1:
