@@ -51,7 +51,9 @@ def bank_transfer_body(*items: tuple[str, int]) -> dict[str, Any]:
     return body
 
 
-async def _with_channel(channel: Channel | ClusterChannel, use: Callable[[Any], Awaitable[_T]]) -> _T:
+async def _with_channel(make: Callable[[], Channel | ClusterChannel], use: Callable[[Any], Awaitable[_T]]) -> _T:
+    """A channel belongs to the event loop in which it is made."""
+    channel = make()
     try:
         return await use(channel)
     finally:
@@ -73,7 +75,7 @@ def captures(system: RunningSystem) -> dict[str, int]:
             amounts |= {capture.order_id: capture.amount_cents for capture in page.captures}
             after = page.captures[-1].order_id
 
-    return asyncio.run(_with_channel(Channel(system.address(PAYMENT)), read))
+    return asyncio.run(_with_channel(lambda: Channel(system.address(PAYMENT)), read))
 
 
 def stock(system: RunningSystem) -> dict[str, int]:
@@ -91,7 +93,7 @@ def stock(system: RunningSystem) -> dict[str, int]:
             after = page.entries[-1].key if page.entries else ""
         return copies
 
-    return asyncio.run(_with_channel(_database(system), read))
+    return asyncio.run(_with_channel(lambda: _database(system), read))
 
 
 def set_stock(system: RunningSystem, copies: dict[str, int]) -> None:
@@ -107,7 +109,7 @@ def set_stock(system: RunningSystem, copies: dict[str, int]) -> None:
             )
             await stub.Write(request, timeout=RPC_TIMEOUT_S)
 
-    asyncio.run(_with_channel(_database(system), write))
+    asyncio.run(_with_channel(lambda: _database(system), write))
 
 
 def leader(system: RunningSystem, cluster: str) -> str:
@@ -122,7 +124,7 @@ def leader(system: RunningSystem, cluster: str) -> str:
                 return False
             return answer.role == "leader" and answer.ready
 
-        return await _with_channel(Channel(system.address(node)), status)
+        return await _with_channel(lambda: Channel(system.address(node)), status)
 
     async def find() -> str:
         async with asyncio.timeout(30):

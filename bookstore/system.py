@@ -108,6 +108,8 @@ def processes(data_directory: Path, ports: Mapping[str, int], database_url: str)
         # Numerical libraries that start a thread per core stand in the way of 18 processes on two of them.
         "OPENBLAS_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
+        # Its remarks are not in the format of our logs.
+        "GRPC_VERBOSITY": "ERROR",
         "PYTHONUNBUFFERED": "1",
     }
     # A process gets the user's own environment too: that is where GOOGLE_API_KEY or PAYMENT_SEED come from.

@@ -6,7 +6,7 @@ import msgspec
 
 from db_node.commands import Command, Decide, DecrementStock, Prepare, Result, Seed, Write, WriteResult
 from db_node.keyspace import Entry, Keyspace, Stored
-from db_node.remembered_requests import ClientMemory, RememberedRequests
+from db_node.remembered_requests import Answered, RememberedRequests
 from utils.two_phase_commit.messages import Attempt
 from utils.two_phase_commit.participant import Participant, Record
 
@@ -20,7 +20,7 @@ class _State(msgspec.Struct):
     """What a snapshot holds. Reservations follow from the records of prepared orders."""
 
     stored: dict[str, Stored]
-    clients: dict[str, ClientMemory]
+    clients: dict[str, Answered]
     records: dict[str, Record[Quantities]]
     finished_below: int
 

@@ -52,8 +52,7 @@ class Freshness:
                     await self.measure()
                 await asyncio.sleep(INTERVAL_S)
         finally:
-            if self._primary is not None:
-                await self._primary.close()
+            await self._close()
 
     async def measure(self) -> None:
         """Raises RaftError and ServiceError."""
@@ -73,7 +72,10 @@ class Freshness:
 
     async def _channel(self, address: str) -> Channel:
         if self._primary is None or self._primary.address != address:
-            if self._primary is not None:
-                await self._primary.close()
+            await self._close()
             self._primary = Channel(address)
         return self._primary
+
+    async def _close(self) -> None:
+        if self._primary is not None:
+            await self._primary.close()

@@ -8,16 +8,21 @@ RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir uv
 WORKDIR /app
 COPY pyproject.toml uv.lock ./
 ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_PYTHON_DOWNLOADS=never UV_NO_CACHE=1
-RUN /opt/uv/bin/uv sync --locked --no-default-groups --python /usr/bin/python3
+RUN /opt/uv/bin/uv sync --quiet --locked --no-default-groups --python /usr/bin/python3
 
-FROM debian:trixie-slim AS services
+FROM debian:trixie-slim AS runtime
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 bookstore \
     && install --directory --owner=bookstore /data
-COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1 \
+    HF_HUB_OFFLINE=1 GRPC_VERBOSITY=ERROR BIND_HOST=0.0.0.0
+VOLUME /data
+
+FROM runtime AS services
+COPY --from=packages /opt/venv /opt/venv
 COPY utils utils
 COPY orchestrator orchestrator
 COPY transaction_verification transaction_verification
@@ -28,21 +33,21 @@ COPY order_executor order_executor
 COPY payment payment
 COPY db_node db_node
 COPY docker/make-secrets.sh docker/make-secrets.sh
-RUN /opt/venv/bin/python -m compileall -q /app
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1 \
-    HF_HUB_OFFLINE=1 BIND_HOST=0.0.0.0
+RUN python3 -m compileall -q /app
 USER bookstore
-VOLUME /data
 
+# Torch comes before the code, so that a change of the code does not install it again.
 FROM packages AS packages-torch
 RUN rm -rf /opt/venv \
     && /opt/uv/bin/uv venv --quiet --system-site-packages --python /usr/bin/python3 /opt/venv \
     && /opt/uv/bin/uv sync --quiet --locked --no-default-groups --group torch
 
-FROM services AS suggestions
-USER root
+FROM runtime AS runtime-torch
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3-torch \
-    && rm -rf /var/lib/apt/lists/* /opt/venv
+    && rm -rf /var/lib/apt/lists/*
 COPY --from=packages-torch /opt/venv /opt/venv
+
+FROM runtime-torch AS suggestions
+COPY --from=services /app /app
 USER bookstore

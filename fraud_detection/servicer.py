@@ -36,7 +36,7 @@ class FraudDetectionServicer(pb_grpc.FraudDetectionServiceServicer):
 
     async def DetectFraud(self, request: pb.DetectFraudRequest, context: Any) -> pb.DetectFraudResponse:
         order_id = request.start.run_id.order_id
-        log.debug("request received", method="DetectFraud", order_id=order_id)
+        log.info("request received", method="DetectFraud", order_id=order_id)
         assessment = self._assess(request)
         outcome = await self._verification.perform(
             request.start,

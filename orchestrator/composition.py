@@ -6,7 +6,7 @@ from flask import Flask
 
 from orchestrator.app import create_app
 from orchestrator.checkout import Checkout, Limits
-from orchestrator.clients.database import DatabaseClient
+from orchestrator.clients.database import BlockingDatabase
 from orchestrator.clients.order_queue import OrderQueueClient
 from orchestrator.clients.probes import Prober
 from orchestrator.clients.trio import TrioClient
@@ -35,8 +35,9 @@ def compose(config: Config) -> tuple[Flask, contextlib.ExitStack]:
     closing.callback(trio_client.close)
     queue = OrderQueueClient(runtime, config.order_queue)
     closing.callback(queue.close)
-    database = DatabaseClient(runtime, config.db_nodes)
+    database = BlockingDatabase(runtime, config.db_nodes)
     closing.callback(database.close)
+    # Suggestions call themselves healthy once PostgreSQL has the books.
     prober = Prober(
         runtime, clusters, {**{str(name): address for name, address in trio.items()}, "payment": config.payment_service}
     )
@@ -62,5 +63,5 @@ def compose(config: Config) -> tuple[Flask, contextlib.ExitStack]:
             waiting_max=config.http_threads * 3 // 4,
         ),
     )
-    readiness = Readiness(prober, {name: len(addresses) for name, addresses in clusters.items()})
+    readiness = Readiness(prober, {name: len(addresses) for name, addresses in clusters.items()}, shelf.component)
     return create_app(checkout, shelf, readiness, cors_origins=config.cors_origins), closing

@@ -1,6 +1,6 @@
 """Whether orders can be taken and carried out, component by component."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -48,11 +48,12 @@ def cluster_component(statuses: Sequence[NodeStatus], nodes: int) -> Component:
 
 
 class Readiness:
-    """`nodes`: how many nodes each cluster has."""
+    """`nodes`: how many nodes each cluster has; `shelf`: whether there is something to sell."""
 
-    def __init__(self, probe: Probe, nodes: Mapping[str, int]) -> None:
+    def __init__(self, probe: Probe, nodes: Mapping[str, int], shelf: Callable[[], Component]) -> None:
         self._probe = probe
         self._nodes = nodes
+        self._shelf = shelf
 
     def components(self) -> dict[str, Component]:
         """Every component that an order needs, as it is now."""
@@ -62,4 +63,5 @@ class Readiness:
         }
         for name, trouble in probed.services.items():
             components[name] = Component(ready=not trouble, detail=trouble or "serving")
+        components["shelf"] = self._shelf()
         return components

@@ -110,9 +110,9 @@ class _Checkout(_Body, frozen=True):
     shipping_method: ShippingMethod = "Standard"
     gift_wrapping: bool = False
     gift_message: _Text = ""
-    terms_and_conditions_accepted: bool | None = None
+    terms_and_conditions_accepted: bool | msgspec.UnsetType = msgspec.UNSET
     # What the best-known page calls it.
-    terms_accepted: bool | None = None
+    terms_accepted: bool = False
     user_comment: _Text = ""
     discount_code: _Line = ""
     notification_preferences: Annotated[tuple[_Line, ...], msgspec.Meta(max_length=20)] = ()
@@ -139,7 +139,7 @@ def parse_checkout(body: Mapping[str, Any]) -> CheckoutRequest:
         payment_method=method,
         card=PaymentCard(*msgspec.structs.astuple(checkout.credit_card)) if by_card else PaymentCard("", "", ""),
         bank_account=BankAccount("" if by_card else checkout.bank_account.iban.strip()),
-        terms_accepted=bool(checkout.terms_accepted if terms is None else terms),
+        terms_accepted=checkout.terms_accepted if terms is msgspec.UNSET else terms,
         shipping_method=checkout.shipping_method,
         discount_code=checkout.discount_code.strip(),
         device_language=checkout.device_language.strip(),

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from orchestrator.ports import Database, Snapshot, Stock
 from orchestrator.problems import BookNotFound, ComponentUnavailable
+from orchestrator.readiness import Component
 from utils.catalogue import CatalogueBook
 from utils.domain.order import TITLE_LENGTH_MAX
 from utils.observe.logging import get_logger
@@ -23,6 +24,7 @@ class Shelf:
     def __init__(self, database: Database, catalogue: tuple[CatalogueBook, ...]) -> None:
         self._database = database
         self._catalogue = catalogue
+        self._titles = frozenset(book.title for book in catalogue)
         self._snapshot: Snapshot | None = None
         self._read_at = 0.0
         self._closing = threading.Event()
@@ -43,14 +45,20 @@ class Shelf:
         self._snapshot, self._read_at = snapshot, read_at
 
     def price_cents(self, title: str) -> int | None:
-        """None for a book that is not for sale, which only a linearizable read can say. Raises ComponentUnavailable."""
+        """None for a book that is not for sale. Raises ComponentUnavailable.
+
+        Only a linearizable read can say that, and of a book of the catalogue only that it has no price yet.
+        """
         if self._snapshot is not None and (price := self._snapshot.prices_cents.get(title)) is not None:
             return price
         try:
-            return self._database.price_cents(title)
+            price = self._database.price_cents(title)
         except ServiceError as error:
             log.warning("a price could not be read", title=title, error=error.message)
             raise ComponentUnavailable(_UNAVAILABLE) from error
+        if price is None and title in self._titles:
+            raise ComponentUnavailable("The shop is not open yet; nothing was ordered. Please try again.")
+        return price
 
     def stock(self, title: str) -> Stock:
         """Linearizable. Raises BookNotFound, ComponentUnavailable."""
@@ -63,6 +71,13 @@ class Shelf:
         if stock is None:
             raise BookNotFound("There is no book with this title.")
         return stock
+
+    def component(self) -> Component:
+        """Ready once every book of the catalogue has a price and a stock."""
+        snapshot = self._snapshot or Snapshot({}, {}, None)
+        shelved = len(self._titles & snapshot.prices_cents.keys() & snapshot.stock.keys())
+        detail = f"{shelved} of {len(self._titles)} books have a price and a stock"
+        return Component(ready=shelved == len(self._titles), detail=detail)
 
     def books(self) -> dict[str, Any]:
         """The catalogue with prices and stock, as JSON has it. Raises ComponentUnavailable before the first reading."""

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from utils.raft.errors import RaftError
+from utils.raft.errors import NotLeaderError, OutcomeUnknownError, ProposalDroppedError, ProposalRefusedError
 from utils.rpc.errors import DeadlineExceeded, ResourceExhausted, ServiceError, Unavailable
 
 _Item = TypeVar("_Item")
@@ -18,7 +18,16 @@ HOLD_S = 0.02
 CALLS_MAX = 16
 
 # Failures that say nothing of the items.
-_OF_THE_PEER = (Unavailable, DeadlineExceeded, ResourceExhausted, RaftError)
+_OF_THE_PEER = (
+    Unavailable,
+    DeadlineExceeded,
+    ResourceExhausted,
+    NotLeaderError,
+    ProposalDroppedError,
+    OutcomeUnknownError,
+)
+# Any other answer may be for the sake of one item; a proposal is refused, too, when it is too large.
+_OF_AN_ITEM = (ServiceError, ProposalRefusedError)
 
 
 class Batcher(Generic[_Item, _Result]):
@@ -82,7 +91,7 @@ class Batcher(Generic[_Item, _Result]):
             results = await self._send([item for item, _ in batch])
         except _OF_THE_PEER as error:
             self._fail(batch, error)
-        except ServiceError as error:
+        except _OF_AN_ITEM as error:
             if len(batch) == 1:
                 self._fail(batch, error)
                 return

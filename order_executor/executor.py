@@ -12,6 +12,18 @@ from utils.two_phase_commit.messages import Attempt, Resolution
 log = get_logger()
 
 
+class EpochReturnedError(Exception):
+    """This node leads again in a term in which it had stopped to.
+
+    A disk that was full for a moment can do that. Attempts of the epoch were forgotten with its end, and numbers given
+    twice would break the fence, so the process ends: after a restart a node leads in a higher term or not at all.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"epoch {epoch} had ended here, and came back")
+        self.epoch = epoch
+
+
 class Executor:
     """The epoch of a leader is its Raft term. A term that is over is over before the next one starts here."""
 
@@ -30,17 +42,21 @@ class Executor:
         self._participants = participants
         self._in_flight_max = in_flight_max
         self._leadership: Leadership | None = None
+        self._epoch_ended = 0
 
     @property
     def orders_in_flight(self) -> int:
         return 0 if self._leadership is None else self._leadership.orders_in_flight
 
     async def run(self) -> None:
-        """Until it is cancelled. Any exception is a defect, and ends the process: another node takes over."""
+        """Until it is cancelled. Raises EpochReturnedError; any exception ends the process, and others take over."""
         while True:
             status = self._node.status
             if status.ready:
+                if status.term <= self._epoch_ended:
+                    raise EpochReturnedError(status.term)
                 await self._lead(status.term)
+                self._epoch_ended = status.term
             else:
                 await self._node.changed()
 

@@ -160,7 +160,7 @@ class Leadership:
 
     async def _carry_out(self, order: _Order, action: Request | TryAgain) -> None:
         if isinstance(action, TryAgain):
-            log.warning("attempt given up", **_names(action.attempt), why=action.why)
+            log.info("attempt given up", **_names(action.attempt), why=action.why)
         if pause_s := pause_before_s(action):
             await asyncio.sleep(pause_s)
         try:

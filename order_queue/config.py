@@ -11,8 +11,8 @@ class QueueConfig(RaftConfig):
     cluster_id: str = variable("CLUSTER_ID", default="order_queue")
     # Where order records go; empty: nowhere, and after QUEUE_UNRECORDED_MAX ended orders no new one is taken.
     database_url: str = variable("DATABASE_URL", default="", secret=True)
-    # Orders that are waiting or being executed. At some 3 KB each this is 30 MB.
-    pending_max: int = variable("QUEUE_PENDING_MAX", default=10_000, minimum=1)
+    # Orders that have not ended, waiting or with an executor. At some 3 KB each this is 30 MB.
+    pending_max: int = variable("QUEUE_WAITING_MAX", default=10_000, minimum=1)
     # Ended orders that PostgreSQL does not have: about half an hour without it at 60 orders a second.
     unrecorded_max: int = variable("QUEUE_UNRECORDED_MAX", default=100_000, minimum=1)
     # How long ended orders are gathered before they are written together.

@@ -61,9 +61,13 @@ class QueueNode:
             log.warning("DATABASE_URL is not set: order records are not written to PostgreSQL")
 
     async def stop(self) -> None:
+        """Ends what is in progress: proposals with an unknown outcome, waits with a redirect."""
         await self._server.set_serving(False)
         await self._end_tasks()
         await self.raft.stop()
+        # Whoever waits here is sent to another node, and need not wait for the server's end.
+        self.claims.forget()
+        self.wakeups.wake_all()
         await self._server.stop()
 
     async def _follow_leadership(self) -> None:

@@ -11,6 +11,7 @@ from order_queue.consensus import Consensus
 from order_queue.order_record import OrderRecord, OrderState
 from order_queue.queue_machine import QueueMachine
 from order_queue.wakeups import WORK, Wakeups, end_of
+from utils.observe.counters import count
 from utils.observe.logging import get_logger
 from utils.pb import order_queue_pb2, order_queue_pb2_grpc
 from utils.pb.convert import queued_order_to_proto, reason_to_proto
@@ -115,8 +116,9 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
         for record in outcome.ended:
             log.info("order ended", order_id=record.order_id, state=record.state, position=record.position)
         for alarm in outcome.alarms:
+            count("order_queue.alarms")
             log.error(
-                "a result contradicts what the queue has",
+                "alarm: a result contradicts what the queue has",
                 order_id=alarm.result.order_id,
                 epoch=alarm.result.epoch,
                 state_refused=alarm.result.state,
@@ -177,8 +179,9 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
         except StaleEpochError as error:
             raise FailedPrecondition(str(error), highest_epoch=str(error.highest_epoch)) from None
         except EpochSharedError as error:
+            count("order_queue.alarms")
             executor_ids = [error.executor_id, error.other_id]
-            log.error("two executors share an epoch", epoch=error.epoch, executor_ids=executor_ids)  # noqa: TRY400
+            log.error("alarm: two executors share an epoch", epoch=error.epoch, executor_ids=executor_ids)  # noqa: TRY400
             raise FailedPrecondition(str(error)) from None
         if wanted.epoch != epoch_before:
             log.info(

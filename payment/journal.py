@@ -50,12 +50,12 @@ class Journal:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._check()
-        except sqlite3.OperationalError:
+        except BaseException as error:
             self._connection.close()
+            # An OperationalError is about the disk or another process, not about what the file holds.
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+                raise JournalDamagedError(path, str(error)) from error
             raise
-        except sqlite3.DatabaseError as error:
-            self._connection.close()
-            raise JournalDamagedError(path, str(error)) from error
 
     def load(self) -> tuple[list[LedgerEntry], int]:
         """Every order's entry, and below which position of the queue's log all orders are finished."""

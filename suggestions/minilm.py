@@ -1,6 +1,8 @@
 """all-MiniLM-L6-v2 as one forward pass in numpy: six layers of BERT, the mean of the tokens, length one.
 
 Texts go through one at a time: without padding there is no mask, and a text's vector does not depend on its company.
+One thread is best (OPENBLAS_NUM_THREADS=1): on a busy machine a thread for each core is ten times slower.
+
 The weights are those of sentence-transformers; the package that carries them is only a folder of files here.
 """
 

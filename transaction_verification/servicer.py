@@ -27,7 +27,7 @@ class TransactionVerificationServicer(pb_grpc.TransactionVerificationServiceServ
     async def VerifyTransaction(
         self, request: pb.VerifyTransactionRequest, context: Any
     ) -> pb.VerifyTransactionResponse:
-        log.debug("request received", method="VerifyTransaction", order_id=request.start.run_id.order_id)
+        log.info("request received", method="VerifyTransaction", order_id=request.start.run_id.order_id)
         items = parts.items(request.items)
         user_reasons = rules.check_user(
             parts.customer(request.customer),

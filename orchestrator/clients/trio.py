@@ -73,13 +73,11 @@ class TrioClient:
 
     def stop(self, run: Run, cause: str) -> None:
         request = verification_pb2.StopRequest(run_id=_run_id(run), cause=cause)
-        for service, peer in self._peers.items():
-            self._notify(service, run, peer.Stop, request)
+        self._runtime.submit(self._tell_stop(run, request))
 
     def forget(self, run: Run, final_clock: VectorClock, services: Collection[Service]) -> None:
         request = verification_pb2.ForgetRequest(run_id=_run_id(run), final_clock=clock_to_proto(final_clock.entries))
-        for service in services:
-            self._notify(service, run, self._peers[service].Forget, request)
+        self._runtime.submit(self._tell_final_clock(run, request, tuple(services)))
 
     def close(self) -> None:
         self._runtime.run(self._close())
@@ -87,14 +85,17 @@ class TrioClient:
     async def _close(self) -> None:
         await asyncio.gather(*(channel.close() for channel in self._channels.values()))
 
-    def _notify(self, service: Service, run: Run, method: Any, request: Any) -> None:
-        async def notify() -> None:
-            try:
-                response = await method(request, timeout=_NOTICE_TIMEOUT_S)
-            except ServiceError as error:
-                log.warning("a service was not told", order_id=run.order_id, peer=service, error=error.message)
-                return
-            if isinstance(response, verification_pb2.ForgetResponse) and not response.within_final:
+    async def _tell_stop(self, run: Run, request: verification_pb2.StopRequest) -> None:
+        await asyncio.gather(*(self._told(service, run, peer.Stop, request) for service, peer in self._peers.items()))
+
+    async def _tell_final_clock(
+        self, run: Run, request: verification_pb2.ForgetRequest, services: Collection[Service]
+    ) -> None:
+        responses = await asyncio.gather(
+            *(self._told(service, run, self._peers[service].Forget, request) for service in services)
+        )
+        for service, response in zip(services, responses, strict=True):
+            if response is not None and not response.within_final:
                 log.error(
                     "a service's clock exceeds the final clock",
                     order_id=run.order_id,
@@ -104,7 +105,13 @@ class TrioClient:
                     final_clock=clock_from_proto(request.final_clock),
                 )
 
-        self._runtime.submit(notify())
+    async def _told(self, service: Service, run: Run, method: Any, request: Any) -> Any:
+        """The response; None where the service did not take it."""
+        try:
+            return await method(request, timeout=_NOTICE_TIMEOUT_S)
+        except ServiceError as error:
+            log.warning("a service was not told", order_id=run.order_id, peer=service, error=error.message)
+            return None
 
     async def _verify_transaction(self, order: PricedCheckout, run: Run) -> Finding:
         request = order.request

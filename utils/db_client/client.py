@@ -1,7 +1,6 @@
 """The client of the database cluster."""
 
 import asyncio
-import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -16,7 +15,6 @@ from utils.rpc.transport import INSECURE, Credentials
 
 # One node's share of a stale read's time, while there are others to ask.
 STALE_TRY_TIMEOUT_S = 1.0
-# The database remembers the last 128 requests of a client: of fewer in flight, none is forgotten while it is repeated.
 WRITES_IN_FLIGHT_MAX = 64
 _PAGE = 1_000
 
@@ -30,6 +28,17 @@ class DatabaseEntry(msgspec.Struct, frozen=True):
     value: int | str
     version: int
     reserved: int = 0
+
+
+class _Writer(msgspec.Struct):
+    """An identity under which one write at a time is sent, which is all that the database remembers of it."""
+
+    client_id: str
+    sequence: int = 0
+
+    def next_request(self) -> pb.RequestId:
+        self.sequence += 1
+        return pb.RequestId(client_id=self.client_id, sequence=self.sequence)
 
 
 class StaleEntries(msgspec.Struct, frozen=True):
@@ -57,9 +66,11 @@ class DatabaseClient:
             for address, channel in self._channels.items()
         }
         self._turn = 0
-        self._client_id = secrets.token_hex(16)
-        self._sequence = itertools.count(1)
-        self._writing = asyncio.Semaphore(WRITES_IN_FLIGHT_MAX)
+        # Last in, first out: a client that writes little uses few identities.
+        self._writers: asyncio.LifoQueue[_Writer] = asyncio.LifoQueue()
+        client_id = secrets.token_hex(16)
+        for number in reversed(range(WRITES_IN_FLIGHT_MAX)):
+            self._writers.put_nowait(_Writer(f"{client_id}-{number}"))
 
     async def close(self) -> None:
         await self._primary_channel.close()
@@ -131,14 +142,13 @@ class DatabaseClient:
         deadline = asyncio.get_running_loop().time() + timeout_s
         try:
             async with asyncio.timeout_at(deadline):
-                await self._writing.acquire()
+                writer = await self._writers.get()
         except TimeoutError:
             raise DeadlineExceeded(f"{WRITES_IN_FLIGHT_MAX} writes are in flight") from None
         try:
-            request_id = pb.RequestId(client_id=self._client_id, sequence=next(self._sequence))
-            return await send(request_id, deadline - asyncio.get_running_loop().time())
+            return await send(writer.next_request(), deadline - asyncio.get_running_loop().time())
         finally:
-            self._writing.release()
+            self._writers.put_nowait(writer)
 
     async def _ask_in_turn(
         self, ask: Callable[[database_pb2_grpc.DatabaseServiceStub, float], Awaitable[StaleEntries]], timeout_s: float

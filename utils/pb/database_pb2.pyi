@@ -97,7 +97,9 @@ Global___Entry: _TypeAlias = Entry  # noqa: Y015
 
 @_typing.final
 class RequestId(_message.Message):
-    """Which client asks for the nth time, so that a repeated write is recognised."""
+    """Which client asks for the nth time, so that a repeated write is recognised. Under one client_id, one write at a time:
+    a write whose sequence is below the last one's is refused (FAILED_PRECONDITION).
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -23,7 +23,7 @@ class OutcomeUnknownError(RaftError):
 
 
 class ProposalRefusedError(RaftError):
-    """Nothing was proposed: too many proposals are in flight, the command is too large, or the disk is full."""
+    """Nothing was proposed: too many proposals are in flight, or the command is too large."""
 
 
 class TransferFailedError(RaftError):
@@ -36,7 +36,8 @@ class LogDamagedError(RaftError):
     def __init__(self, path: str, offset: int, why: str) -> None:
         super().__init__(
             f"{path} is damaged at byte {offset} ({why}); the node does not start with it. "
-            "To rebuild it from its peers, move the node's data directory away and start the node again"
+            "To rebuild it from its peers: while both other nodes run and follow one leader, move the node's data "
+            "directory away and start the node again; they must keep running until it has caught up"
         )
         self.path = path
         self.offset = offset

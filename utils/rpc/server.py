@@ -11,7 +11,7 @@ from utils.observe.counters import count, counters
 from utils.observe.logging import get_logger
 from utils.pb import introspection_pb2, introspection_pb2_grpc, multiplex_pb2, multiplex_pb2_grpc
 from utils.rpc.dispatch import run_unary
-from utils.rpc.errors import InvalidArgument, ResourceExhausted, ServiceError, Unimplemented, to_status
+from utils.rpc.errors import InvalidArgument, ResourceExhausted, ServiceError, Unavailable, Unimplemented, to_status
 from utils.rpc.outbox import Outbox
 from utils.rpc.transport import INSECURE, SERVER_OPTIONS, Credentials, bind
 
@@ -37,7 +37,9 @@ class RpcServer:
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self)
         introspection_pb2_grpc.add_IntrospectionServiceServicer_to_server(_Introspection(node_id), self)  # type: ignore[arg-type]
-        multiplex_pb2_grpc.add_MultiplexServiceServicer_to_server(_Multiplex(self._handlers), self)  # type: ignore[arg-type]
+        self._stopping = asyncio.Event()
+        multiplex = _Multiplex(self._handlers, self._stopping)
+        multiplex_pb2_grpc.add_MultiplexServiceServicer_to_server(multiplex, self)  # type: ignore[arg-type]
         self._bind_address = bind_address
         self.port = bind(self._grpc_server, bind_address, credentials)
 
@@ -69,6 +71,7 @@ class RpcServer:
 
     async def stop(self, grace_s: float = 2.0) -> None:
         """Takes no new calls, and gives those in progress `grace_s` seconds to end."""
+        self._stopping.set()
         await self._health.enter_graceful_shutdown()
         await self._grpc_server.stop(grace_s)
 
@@ -99,37 +102,46 @@ class _Introspection(introspection_pb2_grpc.IntrospectionServiceServicer):
 
 
 class _Multiplex(multiplex_pb2_grpc.MultiplexServiceServicer):
-    def __init__(self, handlers: dict[str, Any]) -> None:
+    def __init__(self, handlers: dict[str, Any], stopping: asyncio.Event) -> None:
         self._handlers = handlers
+        self._stopping = stopping
 
     async def Exchange(
         self, request_iterator: AsyncIterator[multiplex_pb2.CallBatch], context: Any
     ) -> AsyncIterator[multiplex_pb2.OutcomeBatch]:
-        session = _Session(self._handlers)
-        reader = asyncio.create_task(session.read(request_iterator))
+        session = _Session(self._handlers, self._stopping)
+        ends = {asyncio.create_task(session.read(request_iterator)), asyncio.create_task(session.drained())}
         try:
             while True:
                 outcomes = asyncio.create_task(session.outbox.take())
-                await asyncio.wait((outcomes, reader), return_when=asyncio.FIRST_COMPLETED)
-                if not outcomes.done():
+                try:
+                    await asyncio.wait((outcomes, *ends), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    # Also when the stream is cancelled; one that is done stays as it is.
                     outcomes.cancel()
+                if not outcomes.done():
+                    if len(session.outbox):
+                        yield session.batch(await session.outbox.take())
                     return
                 yield session.batch(outcomes.result())
         finally:
-            reader.cancel()
+            for end in ends:
+                end.cancel()
             session.cancel_all()
 
 
 class _Session:
     """The calls of one stream. They end with it: nobody is left to hear their outcomes."""
 
-    def __init__(self, handlers: dict[str, Any]) -> None:
+    def __init__(self, handlers: dict[str, Any], stopping: asyncio.Event) -> None:
         self._handlers = handlers
+        self._stopping = stopping
         self._running: dict[int, asyncio.Task[None]] = {}
         # An outcome, or the payload of a ping.
         self.outbox: Outbox[multiplex_pb2.Outcome | int] = Outbox()
 
     async def read(self, batches: AsyncIterator[multiplex_pb2.CallBatch]) -> None:
+        """Starts the calls that come, until the caller ends the stream."""
         async for batch in batches:
             count("rpc.server.messages")
             for call in batch.calls:
@@ -139,6 +151,12 @@ class _Session:
                     task.cancel()
             if batch.HasField("ping"):
                 self.outbox.put(batch.ping)
+
+    async def drained(self) -> None:
+        """Returns once the server stops and the calls that it had taken have ended."""
+        await self._stopping.wait()
+        if self._running:
+            await asyncio.wait(self._running.values())
 
     def batch(self, messages: list[multiplex_pb2.Outcome | int]) -> multiplex_pb2.OutcomeBatch:
         batch = multiplex_pb2.OutcomeBatch()
@@ -167,6 +185,8 @@ class _Session:
         self.outbox.put(outcome)
 
     async def _respond(self, call: multiplex_pb2.Call) -> bytes:
+        if self._stopping.is_set():
+            raise Unavailable("the service is stopping")
         if len(self._running) > CALLS_RUNNING_MAX:
             raise ResourceExhausted(f"{CALLS_RUNNING_MAX} calls are running on this stream")
         handler = self._handlers.get(call.method)

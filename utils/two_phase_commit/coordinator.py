@@ -120,7 +120,9 @@ class Coordinator:
         if vote.kind is VoteKind.ALREADY_COMMITTED or (vote.kind is VoteKind.REFUSED and vote.other_attempt is None):
             # It says that the order has ended. Then the log knows how, or a later leader's log does.
             if (known := self._recorded_decision(self.order_id)) is not None:
-                return self._take(known)
+                if vote.kind is VoteKind.ALREADY_COMMITTED and not known.commit:
+                    actions.append(self._alarm(f"{participant} has committed what is rejected"))
+                return actions + self._take(known)
             if vote.other_attempt is None or vote.other_attempt.epoch <= self._epoch:
                 actions.append(self._alarm(f"{participant} says that the order has ended, and the log does not"))
         if vote.kind is VoteKind.ABORT and not vote.reasons:

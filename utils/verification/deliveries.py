@@ -60,7 +60,7 @@ class Deliveries:
 class Delivery:
     """The messages of one run, to `peers`: the names of the other two services and their addresses.
 
-    At most one message is on its way to each peer at a time. Tries until the run's deadline.
+    At most one message is on its way to each peer at a time. Tries until the run is over or at its deadline.
     """
 
     def __init__(self, deliveries: Deliveries, run: Run, peers: Mapping[str, str]) -> None:
@@ -81,11 +81,6 @@ class Delivery:
         """The run has failed here: the peers will hear that instead of events."""
         self._stops = True
         self.tell_events()
-
-    def cancel(self) -> None:
-        """Nobody needs to hear it any more."""
-        for task in self._tasks.values():
-            task.cancel()
 
     async def _deliver(self, peer: str, address: str) -> None:
         loop = asyncio.get_running_loop()
@@ -110,8 +105,8 @@ class Delivery:
                 told, attempt = news, 0
 
     def _idle(self) -> bool:
-        """Who stopped a run tells everybody: there is nothing to add to a stop that came from elsewhere."""
-        return self._run.stopped.is_set() and not self._stops
+        """A run that is over interests nobody; and who stopped it elsewhere tells everybody."""
+        return self._run.over or (self._run.stopped.is_set() and not self._stops)
 
     async def _send(self, address: str, timeout_s: float) -> None:
         stub = self._deliveries.stub(address)

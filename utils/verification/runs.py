@@ -7,7 +7,7 @@ is recognised and starts nothing.
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -64,7 +64,7 @@ class Run:
         self.deadline: float | None = None
         self.active = False
         self.stopped = asyncio.Event()
-        self.on_forgotten: Callable[[], None] | None = None
+        self.over = False
         self._flags = {prerequisite: asyncio.Event() for event in events_of(service)
                        if (prerequisite := PREREQUISITE[event])}  # fmt: skip
 
@@ -161,8 +161,7 @@ class RunTable:
         run = self._begun.pop(run_id, None) or self._early.pop(run_id, None)
         if run is not None:
             run.stop("forgotten")
-            if run.on_forgotten is not None:
-                run.on_forgotten()
+            run.over = True
         clock = run.state.clock if run is not None else VectorClock()
         while len(self._over) >= self._limits.over_max:
             del self._over[next(iter(self._over))]

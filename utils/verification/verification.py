@@ -70,7 +70,6 @@ class Verification:
         begin = wire.start_from_proto(start, self.service)
         with self.runs.begin(begin.run_id, begin.clock, begin.deadline_s) as run:
             delivery = Delivery(self._deliveries, run, begin.peers)
-            run.on_forgotten = delivery.cancel
             outcome = await self._perform(run, delivery, steps)
         log.info(
             "verification ended",
@@ -95,13 +94,13 @@ class Verification:
         except _Stopped:
             pass
         except BaseException as error:
-            late = isinstance(error, TimeoutError) and scope.expired()
             if isinstance(error, asyncio.CancelledError):
                 run.stop("cancelled")  # by the orchestrator, who tells the peers itself
-            elif run.stop("unavailable" if late else "failed"):
-                delivery.tell_stop()
-            if late:
+            elif isinstance(error, TimeoutError) and scope.expired():
+                run.stop("unavailable")  # the peers have the same deadline
                 raise _unavailable(run, steps) from None
+            elif run.stop("failed"):
+                delivery.tell_stop()
             raise
         return _outcome(run, steps)
 

@@ -63,6 +63,14 @@ class QueueClient:
     async def stats(self) -> pb.GetQueueStatsResponse:
         return await self.stub.GetQueueStats(pb.GetQueueStatsRequest(), timeout=TIMEOUT_S)
 
+    async def all_recorded(self) -> None:
+        """Waits until PostgreSQL has every order that ended."""
+
+        async def is_so() -> bool:
+            return (await self.stats()).unrecorded == 0
+
+        await eventually(is_so)
+
     async def close(self) -> None:
         await self._channel.close()
 
@@ -136,9 +144,10 @@ async def local_queue(directory: Path, database_url: str = "") -> AsyncIterator[
 class QueueProcesses:
     """Three processes, each `python -m order_queue`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, database_url: str) -> None:
         ports = free_ports(len(NODE_IDS))
         self._directory = directory
+        self._database_url = database_url
         self.addresses = dict(zip(NODE_IDS, (f"127.0.0.1:{port}" for port in ports), strict=True))
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self.client = QueueClient(tuple(self.addresses.values()))
@@ -201,13 +210,13 @@ class QueueProcesses:
             "PORT": self.addresses[node_id].rpartition(":")[2],
             "RAFT_PEERS": ",".join(f"{peer}={address}" for peer, address in self.addresses.items()),
             "DATA_DIR": str(self._directory / node_id),
-            "DATABASE_URL": "",
+            "DATABASE_URL": self._database_url,
         }
 
 
 @contextlib.asynccontextmanager
-async def queue_processes(directory: Path) -> AsyncIterator[QueueProcesses]:
-    queue = QueueProcesses(directory)
+async def queue_processes(directory: Path, database_url: str = "") -> AsyncIterator[QueueProcesses]:
+    queue = QueueProcesses(directory, database_url)
     try:
         for node_id in NODE_IDS:
             await queue.start(node_id)

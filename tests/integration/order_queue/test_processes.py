@@ -4,44 +4,46 @@ import asyncio
 from pathlib import Path
 
 import grpc
+import psycopg
 import pytest
 
 from tests.integration.order_queue.queue_cluster import (
     NODE_IDS,
     TIMEOUT_S,
     WAIT_MS,
-    eventually,
     poll_request,
     queue_processes,
 )
+from tests.support.postgres import PostgresServer
 from tests.unit.order_queue.harness import approved
 from utils.pb import order_queue_pb2 as pb
 from utils.pb.order_queue_pb2_grpc import OrderQueueServiceStub
 from utils.rpc.transport import INSECURE, open_channel
 
 
-async def test_a_leader_that_is_killed_takes_no_accepted_order_with_it(tmp_path: Path) -> None:
+async def test_a_leader_that_is_killed_takes_no_accepted_order_with_it(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
     """Orders stream in while an executor takes them; the leader dies in the middle, then everything does."""
-    async with queue_processes(tmp_path) as queue:
+    async with queue_processes(tmp_path, postgres.dsn) as queue:
         leader = await queue.leader()
         quantities = {number: number * 7 % 13 + 1 for number in range(1, 121)}
-        accepted: list[int] = []
-        killed = asyncio.Event()
+        positions: dict[int, int] = {}
+        some_accepted = asyncio.Event()
+        numbers = iter(quantities)
 
-        async def enqueue(number: int) -> int:
-            if number > 40:
-                await killed.wait()
-            record = await queue.client.enqueue(number, quantities[number])
-            accepted.append(number)
-            return record.position
+        async def enqueue_one_after_the_other() -> None:
+            for number in numbers:
+                positions[number] = (await queue.client.enqueue(number, quantities[number])).position
+                if len(positions) == 20:
+                    some_accepted.set()
 
-        calls = [asyncio.create_task(enqueue(number)) for number in quantities]
-        await eventually(lambda: len(accepted) >= 20)
-        assert len(accepted) < len(quantities), "nothing was under way any more: this run proves nothing"
-        killed.set()
+        clients = [asyncio.create_task(enqueue_one_after_the_other()) for _ in range(16)]
+        await some_accepted.wait()
         await queue.kill(leader)
-        positions = await asyncio.gather(*calls)
-        assert len(set(positions)) == len(quantities)
+        assert len(positions) < len(quantities), "nothing was under way any more: this run proves nothing"
+        await asyncio.gather(*clients)
+        assert len(set(positions.values())) == len(quantities)
 
         first = await queue.client.poll(max_orders=50)
         await queue.client.complete(*(approved(number) for number in first[:25]))
@@ -53,11 +55,14 @@ async def test_a_leader_that_is_killed_takes_no_accepted_order_with_it(tmp_path:
 
         # A new leader of everything, and an executor that still holds half of what it took.
         rest = await queue.client.poll(*first[25:])
-        arrival = dict(zip(quantities, positions, strict=True))
-        assert first + rest == sorted(quantities, key=lambda number: (-quantities[number], arrival[number]))
+        assert first + rest == sorted(quantities, key=lambda number: (-quantities[number], positions[number]))
         assert {(await queue.client.get(number)).state for number in first[:25]} == {pb.OrderRecord.STATE_APPROVED}
         stats = await queue.client.stats()
         assert (stats.waiting, stats.claimed, stats.completed) == (0, 95, 25)
+        await queue.client.all_recorded()
+        with psycopg.connect(postgres.dsn) as connection:
+            rows = connection.execute("SELECT order_id FROM order_records WHERE state = 'approved'").fetchall()
+        assert sorted(int(row[0], 16) for row in rows) == sorted(first[:25])
 
 
 async def test_a_leader_that_was_paused_hands_out_nothing_that_its_successor_did(tmp_path: Path) -> None:

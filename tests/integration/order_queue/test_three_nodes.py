@@ -13,7 +13,6 @@ from order_queue.wakeups import WORK, end_of
 from tests.integration.order_queue.queue_cluster import (
     NODE_IDS,
     WAIT_MS,
-    QueueClient,
     eventually,
     local_queue,
     poll_request,
@@ -119,7 +118,7 @@ async def test_every_end_is_in_postgresql_once_though_it_was_away_and_the_leader
         for number in range(1, 6):
             await queue.client.enqueue(number)
         await queue.client.complete(approved(1))
-        await _all_recorded(queue.client)
+        await queue.client.all_recorded()
         postgres.stop()
         await queue.client.complete(approved(2), rejected(3))
         await queue.client.stub.RecordRejection(rejection_request(9), timeout=10)
@@ -128,7 +127,7 @@ async def test_every_end_is_in_postgresql_once_though_it_was_away_and_the_leader
         await queue.client.complete(approved(4))
         assert (await queue.client.get(2)).state == pb.OrderRecord.STATE_APPROVED
         postgres.start()
-        await _all_recorded(queue.client)
+        await queue.client.all_recorded()
         assert (await queue.client.stats()).completed == 5
         with psycopg.connect(postgres.dsn) as connection:
             states = connection.execute("SELECT order_id, state FROM order_records ORDER BY order_id").fetchall()
@@ -150,10 +149,3 @@ async def _health_becomes(status: int, address: str) -> None:
 
     await eventually(is_so)
     await channel.close()
-
-
-async def _all_recorded(client: QueueClient) -> None:
-    async def is_so() -> bool:
-        return (await client.stats()).unrecorded == 0
-
-    await eventually(is_so)

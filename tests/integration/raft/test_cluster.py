@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.journal import Journal
 from tests.support.raft_cluster import raft_cluster
-from utils.raft.errors import NotLeaderError
+from utils.raft.core.ready import Role
+from utils.raft.errors import NotLeaderError, OutcomeUnknownError, ProposalDroppedError
 
 
 async def test_a_command_is_applied_on_every_node_and_its_result_returned(tmp_path: Path) -> None:
@@ -69,3 +70,38 @@ async def test_all_nodes_restart_from_their_disks(tmp_path: Path) -> None:
         assert leader.node.status.term > term
         await leader.node.read_barrier(timeout_s=10)
         assert leader.machine.commands == [b"%d" % number for number in range(50)]
+
+
+async def test_a_leader_that_is_cut_off_gives_way_and_learns_what_it_missed(tmp_path: Path) -> None:
+    async with raft_cluster(tmp_path, Journal) as cluster:
+        old = await cluster.leader()
+        await old.node.propose(b"one", timeout_s=10)
+        others = [member for member in cluster.members.values() if member is not old]
+        cluster.partition([old], others)
+        lost = asyncio.create_task(old.node.propose(b"lost", timeout_s=60))
+        await old.until(lambda: old.node.status.role is not Role.LEADER)
+        with pytest.raises(NotLeaderError):
+            await old.node.read_barrier(timeout_s=10)
+        new = await cluster.leader()
+        assert new in others
+        index, _ = await new.node.propose(b"two", timeout_s=10)
+        cluster.heal()
+        await cluster.applied(index)
+        with pytest.raises((ProposalDroppedError, OutcomeUnknownError)):
+            await lost
+        leader = await cluster.leader()
+        await leader.node.read_barrier(timeout_s=10)
+        assert all(member.machine.commands == [b"one", b"two"] for member in cluster.members.values())
+
+
+async def test_a_node_that_was_away_for_long_catches_up(tmp_path: Path) -> None:
+    async with raft_cluster(tmp_path, Journal) as cluster:
+        leader = await cluster.leader()
+        away = next(member for member in cluster.members.values() if member is not leader)
+        await cluster.stop(away)
+        commands = [b"%d" % number + bytes(2_000) for number in range(3_000)]
+        results = await asyncio.gather(*(leader.node.propose(command, timeout_s=30) for command in commands))
+        back = await cluster.start(away.config.node_id)
+        await back.applied(results[-1][0])
+        assert back.machine.commands == commands
+        assert leader.node.status.role is Role.LEADER

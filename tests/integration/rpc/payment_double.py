@@ -15,7 +15,12 @@ class PaymentDouble(payment_pb2_grpc.PaymentServiceServicer):
         self.entered = asyncio.Event()
         self.cancelled = asyncio.Event()
         self._blocked: str | None = None
+        self._released = asyncio.Event()
         self._milestones: list[tuple[int, asyncio.Event]] = []
+
+    def release(self) -> None:
+        """Lets the calls that wait go on."""
+        self._released.set()
 
     async def called(self, times: int) -> None:
         """Waits until so many calls have come."""
@@ -37,7 +42,7 @@ class PaymentDouble(payment_pb2_grpc.PaymentServiceServicer):
         if request.order_id == self._blocked:
             self.entered.set()
             try:
-                await asyncio.Event().wait()
+                await self._released.wait()
             except asyncio.CancelledError:
                 self.cancelled.set()
                 raise

@@ -181,3 +181,23 @@ async def test_a_stopped_process_is_noticed_by_its_silence() -> None:
     finally:
         process.kill()
         await process.wait()
+
+
+async def test_a_server_that_stops_ends_idle_streams_at_once(double: PaymentDouble, server: RpcServer) -> None:
+    channel = Channel(f"127.0.0.1:{server.port}")
+    await stub_of(channel).GetPayment(Get(), timeout=5)
+    # Well below the grace that it would wait for a call in progress.
+    await asyncio.wait_for(server.stop(grace_s=60), 10)
+    await channel.close()
+
+
+async def test_a_server_that_stops_lets_calls_in_progress_end(double: PaymentDouble, server: RpcServer) -> None:
+    double.block()
+    channel = Channel(f"127.0.0.1:{server.port}")
+    call = asyncio.ensure_future(stub_of(channel).GetPayment(Get(order_id=""), timeout=30))
+    await asyncio.wait_for(double.entered.wait(), 5)
+    stop = asyncio.ensure_future(server.stop(grace_s=60))
+    double.release()
+    await asyncio.wait_for(call, 5)
+    await asyncio.wait_for(stop, 10)
+    await channel.close()

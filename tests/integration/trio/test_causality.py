@@ -152,11 +152,12 @@ async def test_a_prerequisite_that_does_not_come_is_unavailable_and_no_rejection
     verified, detected, suggested = await trio.all_three(start)
     assert 0.35 < loop.time() - begun_at < 2
     assert history.events == [Event.A, Event.B]
-    outcomes = (verified, detected, suggested)
-    assert any(isinstance(outcome, Unavailable) for outcome in outcomes)
-    for outcome in outcomes:
-        # Whoever heard of the failure before its own deadline ends as stopped, without a reason.
-        assert isinstance(outcome, Unavailable) or (outcome.outcome.stopped and not outcome.outcome.reasons)
+    assert [str(outcome) for outcome in (verified, detected, suggested)] == [
+        "event C waits for D, which did not happen by the deadline",
+        "event D waits for B, which did not happen by the deadline",
+        "event F waits for E, which did not happen by the deadline",
+    ]
+    assert {type(outcome) for outcome in (verified, detected, suggested)} == {Unavailable}
 
 
 async def test_a_dead_peer_is_unavailable_within_the_deadline(trio: Trio) -> None:
@@ -164,6 +165,23 @@ async def test_a_dead_peer_is_unavailable_within_the_deadline(trio: Trio) -> Non
     verifying = trio.verify(trio.start_message(deadline_s=0.3))
     with pytest.raises(Unavailable, match="event C waits for D"):
         await asyncio.wait_for(verifying, 2)
+
+
+async def test_work_that_takes_too_long_is_unavailable_and_ends(trio: Trio) -> None:
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    trio.suggestions.work = work
+    verified, detected, suggested = await trio.all_three(trio.start_message(deadline_s=0.3))
+    assert_passed([verified, detected])
+    assert isinstance(suggested, Unavailable)
+    assert suggested.message == "event F was not done by the deadline"
+    assert ended.is_set()
 
 
 async def test_dead_suggestions_do_not_hold_up_the_others(trio: Trio) -> None:

@@ -129,6 +129,18 @@ async def test_a_cancelled_call_ends_its_run(trio: Trio, history: History) -> No
     assert history.events == []
 
 
+@pytest.mark.parametrize("card", [CARD, EXPIRED])
+async def test_a_run_that_is_over_is_no_longer_told_to_a_dead_peer(trio: Trio, card: order_pb2.PaymentCard) -> None:
+    await trio.servers[SG].stop(0)
+    start = trio.start_message(deadline_s=30)
+    await asyncio.gather(trio.verify(start, card=card), trio.detect(start))
+    telling = set(trio.verifications[TV]._deliveries._tasks)
+    assert telling, "without Forget it tries until the deadline"
+    final = vector_clock_pb2.VectorClock(entries={TV: 3, FD: 2})
+    await trio.peer(TV).Forget(verification_pb2.ForgetRequest(run_id=start.run_id, final_clock=final), timeout=5)
+    await asyncio.wait_for(asyncio.wait(telling), 3)
+
+
 async def test_runs_of_a_dead_orchestrator_expire() -> None:
     limits = Limits(linger_s=0.05, over_age_s_max=0.05, early_age_s_max=0.1, sweep_interval_s=0.02)
     async with running_trio(limits) as trio:

@@ -79,58 +79,16 @@ class Relay(verification_pb2_grpc.VerificationPeerServicer):
         await self._channel.close()
 
 
-class Trio:
-    """All three, and the calls that an orchestrator makes."""
+class Caller:
+    """The calls that an orchestrator makes, to services at their addresses."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.verifications = {service: Verification(service, limits=limits) for service in SERVICES}
-        self.servers = {service: RpcServer("127.0.0.1:0", node_id=service) for service in SERVICES}
-        self.addresses = {service: f"127.0.0.1:{server.port}" for service, server in self.servers.items()}
-        self.channels = {service: Channel(address) for service, address in self.addresses.items()}
-        self.suggestions = SuggestionsDouble(self.verifications[SUGGESTIONS])
-        self._relays: list[tuple[RpcServer, Relay]] = []
+    def __init__(self, addresses: Mapping[str, str]) -> None:
+        self.addresses = dict(addresses)
+        self.channels = {service: Channel(address) for service, address in addresses.items()}
 
-    async def start(self) -> None:
-        for service, server in self.servers.items():
-            self.verifications[service].add_to(server)
-        transaction_verification_pb2_grpc.add_TransactionVerificationServiceServicer_to_server(
-            TransactionVerificationServicer(self.verifications[TRANSACTION_VERIFICATION], lambda: TODAY),
-            self.servers[TRANSACTION_VERIFICATION],  # type: ignore[arg-type]
-        )
-        fraud_detection_pb2_grpc.add_FraudDetectionServiceServicer_to_server(
-            FraudDetectionServicer(
-                self.verifications[FRAUD_DETECTION],
-                FraudConfig(),
-                Fingerprints("key"),
-                asyncio.get_running_loop().time,
-            ),
-            self.servers[FRAUD_DETECTION],  # type: ignore[arg-type]
-        )
-        suggestions_pb2_grpc.add_SuggestionsServiceServicer_to_server(
-            self.suggestions,
-            self.servers[SUGGESTIONS],  # type: ignore[arg-type]
-        )
-        for server in self.servers.values():
-            await server.start()
-
-    async def stop(self) -> None:
+    async def close(self) -> None:
         for channel in self.channels.values():
             await channel.close()
-        for service in SERVICES:
-            await self.verifications[service].close()
-            await self.servers[service].stop(0)
-        for server, relay in self._relays:
-            await relay.close()
-            await server.stop(0)
-
-    async def relay_to(self, service: str, spoil: Spoil) -> str:
-        """The address of a relay before `service`."""
-        server = RpcServer("127.0.0.1:0", node_id="relay")
-        relay = Relay(self.addresses[service], spoil)
-        verification_pb2_grpc.add_VerificationPeerServicer_to_server(relay, server)  # type: ignore[arg-type]
-        await server.start()
-        self._relays.append((server, relay))
-        return f"127.0.0.1:{server.port}"
 
     def start_message(
         self, *, deadline_s: float = 5, peers: Mapping[str, str] | None = None
@@ -182,15 +140,67 @@ class Trio:
         calls = (self.verify(start), self.detect(start), self.suggest(start))
         return list(await asyncio.gather(*calls, return_exceptions=True))
 
+    def peer(self, service: str) -> verification_pb2_grpc.VerificationPeerStub:
+        return verification_pb2_grpc.VerificationPeerStub(self.channels[service])  # type: ignore[arg-type]
+
+
+class Trio(Caller):
+    """All three in this process, and their caller."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.verifications = {service: Verification(service, limits=limits) for service in SERVICES}
+        self.servers = {service: RpcServer("127.0.0.1:0", node_id=service) for service in SERVICES}
+        super().__init__({service: f"127.0.0.1:{server.port}" for service, server in self.servers.items()})
+        self.suggestions = SuggestionsDouble(self.verifications[SUGGESTIONS])
+        self._relays: list[tuple[RpcServer, Relay]] = []
+
+    async def start(self) -> None:
+        for service, server in self.servers.items():
+            self.verifications[service].add_to(server)
+        transaction_verification_pb2_grpc.add_TransactionVerificationServiceServicer_to_server(
+            TransactionVerificationServicer(self.verifications[TRANSACTION_VERIFICATION], lambda: TODAY),
+            self.servers[TRANSACTION_VERIFICATION],  # type: ignore[arg-type]
+        )
+        fraud_detection_pb2_grpc.add_FraudDetectionServiceServicer_to_server(
+            FraudDetectionServicer(
+                self.verifications[FRAUD_DETECTION],
+                FraudConfig(),
+                Fingerprints("key"),
+                asyncio.get_running_loop().time,
+            ),
+            self.servers[FRAUD_DETECTION],  # type: ignore[arg-type]
+        )
+        suggestions_pb2_grpc.add_SuggestionsServiceServicer_to_server(
+            self.suggestions,
+            self.servers[SUGGESTIONS],  # type: ignore[arg-type]
+        )
+        for server in self.servers.values():
+            await server.start()
+
+    async def stop(self) -> None:
+        await self.close()
+        for service in SERVICES:
+            await self.verifications[service].close()
+            await self.servers[service].stop(0)
+        for server, relay in self._relays:
+            await relay.close()
+            await server.stop(0)
+
+    async def relay_to(self, service: str, spoil: Spoil) -> str:
+        """The address of a relay before `service`."""
+        server = RpcServer("127.0.0.1:0", node_id="relay")
+        relay = Relay(self.addresses[service], spoil)
+        verification_pb2_grpc.add_VerificationPeerServicer_to_server(relay, server)  # type: ignore[arg-type]
+        await server.start()
+        self._relays.append((server, relay))
+        return f"127.0.0.1:{server.port}"
+
     async def begun(self, service: str, start: verification_pb2.RunStart) -> Run:
         """The run of `service`, once the order has reached it."""
         run_id = RunId(start.run_id.order_id, start.run_id.run)
         while (run := self.verifications[service].runs.hear_of(run_id)) is None or not run.begun:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         return run
-
-    def peer(self, service: str) -> verification_pb2_grpc.VerificationPeerStub:
-        return verification_pb2_grpc.VerificationPeerStub(self.channels[service])  # type: ignore[arg-type]
 
 
 class History:

@@ -7,7 +7,8 @@ import pytest
 
 from order_executor.batching import CALLS_MAX, ITEMS_MAX, Batcher
 from tests.unit.order_executor.world import eventually
-from utils.rpc.errors import InvalidArgument, ResourceExhausted, ServiceError, Unavailable
+from utils.raft.errors import NotLeaderError, OutcomeUnknownError, ProposalRefusedError
+from utils.rpc.errors import InvalidArgument, ResourceExhausted, Unavailable
 
 
 class Peer:
@@ -17,11 +18,14 @@ class Peer:
         self.batches: list[list[int]] = []
         self.slow: set[int] = set()
         self.released = asyncio.Event()
-        self.errors: dict[int, ServiceError] = {}
+        self.errors: dict[int, Exception] = {}
+        self.size_max = ITEMS_MAX
 
     async def send(self, items: Sequence[int]) -> list[int]:
         self.batches.append(list(items))
         await asyncio.sleep(0.001)
+        if len(items) > self.size_max:
+            raise ProposalRefusedError("too large")
         if self.slow & set(items):
             await self.released.wait()
         for item in items:
@@ -93,8 +97,17 @@ async def test_an_item_that_cannot_be_understood_fails_alone(tasks: asyncio.Task
     assert isinstance(results[2], InvalidArgument)
 
 
-@pytest.mark.parametrize("error", [Unavailable("away"), ResourceExhausted("full")])
-async def test_a_peer_in_trouble_is_not_asked_item_by_item(tasks: asyncio.TaskGroup, error: ServiceError) -> None:
+async def test_what_is_too_large_together_goes_alone(tasks: asyncio.TaskGroup) -> None:
+    peer = Peer()
+    peer.size_max = 1
+    assert await submit(Batcher(tasks, peer.send), range(4)) == [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Unavailable("away"), ResourceExhausted("full"), OutcomeUnknownError("who knows"), NotLeaderError(None, None)],
+)
+async def test_a_peer_in_trouble_is_not_asked_item_by_item(tasks: asyncio.TaskGroup, error: Exception) -> None:
     peer = Peer()
     peer.errors = {2: error}
     results = await submit(Batcher(tasks, peer.send), range(4))

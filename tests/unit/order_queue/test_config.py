@@ -13,13 +13,13 @@ ENVIRONMENT = {
 
 
 def test_a_node_is_configured_by_its_environment() -> None:
-    config = from_environment(QueueConfig, {**ENVIRONMENT, "QUEUE_PENDING_MAX": "5"})
+    config = from_environment(QueueConfig, {**ENVIRONMENT, "QUEUE_WAITING_MAX": "5"})
     assert (config.cluster_id, config.pending_max, config.unrecorded_max) == ("order_queue", 5, 100_000)
     assert config.peers[config.node_id].endswith(str(config.port))
     assert "hidden" not in repr(config)
 
 
-@pytest.mark.parametrize("name", ["QUEUE_PENDING_MAX", "QUEUE_UNRECORDED_MAX", "QUEUE_RECORD_INTERVAL_MS"])
+@pytest.mark.parametrize("name", ["QUEUE_WAITING_MAX", "QUEUE_UNRECORDED_MAX", "QUEUE_RECORD_INTERVAL_MS"])
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1.5"])
 def test_a_wrong_bound_is_named(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name):

@@ -1,6 +1,7 @@
 """The numpy forward pass is the published model: the reference values are its authors' own."""
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,12 @@ def test_both_encoders_give_the_same_vectors(encoder: MiniLmEncoder) -> None:
     other = open_encoder("sentence-transformers").encode(texts)
     for mine, theirs in zip(encoder.encode(texts), other, strict=True):
         assert mine == pytest.approx(theirs, abs=2e-6)
+
+
+def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(EncoderError, match="sentence-transformers cannot be imported"):
+        open_encoder("sentence-transformers")
 
 
 def test_model_comes_from_the_installed_package() -> None:

@@ -227,8 +227,9 @@ class RaftNode:
             self._is_tick_due = False
             core.tick()
             self._tick_orphans(core)
-        self._proposals.propose(core, self.status.leader_address)
-        self._reads.request(core)
+        leader_address = self.status.leader_address
+        self._proposals.propose(core, leader_address)
+        self._reads.request(core, leader_address)
 
     def _do(self, core: RaftCore, ready: Ready) -> None:
         for event in ready.events:

@@ -131,15 +131,15 @@ class ReadBarriers:
         self._new.append(future)
         return future
 
-    def request(self, core: RaftCore) -> None:
+    def request(self, core: RaftCore, leader_address: str | None) -> None:
         """One confirmation serves all the reads that have come so far."""
         new, self._new = [future for future in self._new if not future.done()], []
         if not new:
             return
         try:
             self._unconfirmed[core.request_read()] = new
-        except NotLeaderError as error:
-            _fail(new, error)
+        except NotLeaderError:
+            _fail(new, NotLeaderError(core.leader_id, leader_address))
 
     def confirmed(self, read_id: int, index: int) -> None:
         if futures := self._unconfirmed.pop(read_id, None):

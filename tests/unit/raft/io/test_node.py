@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -236,6 +238,42 @@ async def test_a_leader_whose_disk_is_full_gives_way_and_comes_back() -> None:
         assert commands == group.machines[leader.status.node_id].commands
         assert b"two" in commands or is_unknown
         assert b"three" not in commands
+
+
+_RAISING_MACHINE = """
+import asyncio
+from utils.raft.config import RaftConfig
+from utils.raft.io.memory import MemoryNetwork, MemoryStorage
+from utils.raft.io.node import RaftNode
+
+class Machine:
+    def apply(self, index, command):
+        raise ZeroDivisionError("a defect")
+
+async def main():
+    times = {"election_timeout_ms": 60, "heartbeat_interval_ms": 10}
+    config = RaftConfig(node_id="n", port=1, peers={"n": "h:1"}, data_dir="", **times)
+    node = RaftNode(config, Machine(), storage=MemoryStorage(), transport=MemoryNetwork().transport("n"))
+    await node.start()
+    while not node.status.ready:
+        await node.changed()
+    print("ready", flush=True)
+    await node.propose(b"", timeout_s=30)
+    print("acknowledged", flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_a_state_machine_that_raises_ends_the_process() -> None:
+    """The node can neither skip the entry nor apply what comes after it."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _RAISING_MACHINE], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 70
+    assert "ready" in ended.stdout.splitlines()
+    assert "acknowledged" not in ended.stdout
+    assert "a defect" in ended.stdout + ended.stderr
 
 
 def test_a_node_is_one_of_its_peers() -> None:

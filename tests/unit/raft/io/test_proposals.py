@@ -138,7 +138,7 @@ async def test_reads_wait_for_confirmation_and_for_the_state_machine() -> None:
     reads = ReadBarriers()
     core = _leader()
     first = reads.add()
-    reads.request(core)
+    reads.request(core, None)
     read_id = core.request_read() - 1
     reads.applied(100)
     assert not first.done()
@@ -153,8 +153,8 @@ async def test_reads_that_come_together_share_one_confirmation() -> None:
     reads = ReadBarriers()
     core = _leader()
     both = [reads.add(), reads.add()]
-    reads.request(core)
-    reads.request(core)
+    reads.request(core, None)
+    reads.request(core, None)
     assert core.request_read() == 2
     reads.confirmed(1, 1)
     reads.applied(1)
@@ -165,10 +165,10 @@ async def test_a_read_that_is_not_confirmed_ends_with_leadership() -> None:
     reads = ReadBarriers()
     core = _leader()
     confirmed = reads.add()
-    reads.request(core)
+    reads.request(core, None)
     reads.confirmed(1, 5)
     unconfirmed = reads.add()
-    reads.request(core)
+    reads.request(core, None)
     reads.lost_leadership(NotLeaderError("node_2", "address"))
     with pytest.raises(NotLeaderError) as caught:
         await asyncio.wait_for(unconfirmed, 5)
@@ -180,6 +180,7 @@ async def test_a_read_that_is_not_confirmed_ends_with_leadership() -> None:
 async def test_a_follower_confirms_no_reads() -> None:
     reads = ReadBarriers()
     read = reads.add()
-    reads.request(_core("node_1", "node_2", "node_3"))
-    with pytest.raises(NotLeaderError):
+    reads.request(_core("node_1", "node_2", "node_3"), "address")
+    with pytest.raises(NotLeaderError) as caught:
         await asyncio.wait_for(read, 5)
+    assert caught.value.leader_address == "address"

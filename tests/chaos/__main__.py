@@ -1,0 +1,33 @@
+"""Breaks a bookstore of its own while clients order, heals it, and checks every promise against the clients' log.
+
+The last line is one JSON object; the exit status is 1 where a promise was broken or the run proves nothing.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.chaos.run import Plan, new_seed, run
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600.0, help="how long faults go on")
+    parser.add_argument("--cycles", type=int, help="how many faults there are, however long they take")
+    parser.add_argument("--seed", type=int, help="replays the schedule of an earlier run")
+    arguments = parser.parse_args()
+    seed = new_seed() if arguments.seed is None else arguments.seed
+    directory = Path(tempfile.mkdtemp(prefix="bookstore-chaos-"))
+    verdict = run(Plan(seed, arguments.seconds, arguments.cycles), directory, lambda line: print(line, flush=True))
+    if verdict.passed:
+        shutil.rmtree(directory)
+    else:
+        print(f"logs, history and evidence are in {directory}")
+    print(verdict.summary())
+    return 0 if verdict.passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

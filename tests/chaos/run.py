@@ -1,0 +1,134 @@
+"""One chaos run: a system of its own, clients that order, faults by schedule, healing, and the verdict."""
+
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from bookstore.running import RunningSystem
+from bookstore.system import ORCHESTRATOR
+from tests.chaos.checker import END_S_MAX, check
+from tests.chaos.gaps import longest_by_phase
+from tests.chaos.history import Exchange, Recorder
+from tests.chaos.injector import Injector
+from tests.chaos.observer import Observer
+from tests.chaos.schedule import schedule
+from tests.chaos.shelf import Shelf
+from tests.chaos.shop_door import ShopDoor
+from tests.chaos.shopper import Shopper
+from tests.chaos.verdict import Verdict
+
+SHOPPERS = 16
+# A run with fewer faults has proved nothing.
+SECONDS_PER_CYCLE_MAX = 30.0
+WARM_UP_S = 3.0
+# A shopper may wait for an answer that long past the time in which every order must have ended.
+FINISH_S = END_S_MAX + 60.0
+EDITIONS_PER_MINUTE = 12
+# Luck has no place here: what a client may expect follows from how it pays.
+LUCK = {"PAYMENT_CARD_SUCCESS_RATE": "1", "PAYMENT_BANK_SUCCESS_RATE": "0"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Until `cycles` faults are over, or, where that is None, until `seconds` are."""
+
+    seed: int
+    seconds: float
+    cycles: int | None = None
+
+    def enough(self, done: int, elapsed_s: float) -> bool:
+        return elapsed_s >= self.seconds if self.cycles is None else done >= self.cycles
+
+    @property
+    def cycles_min(self) -> int:
+        return int(self.seconds / SECONDS_PER_CYCLE_MAX) if self.cycles is None else self.cycles
+
+    @property
+    def command(self) -> str:
+        """What replays it."""
+        length = f"--seconds {self.seconds:.0f}" if self.cycles is None else f"--cycles {self.cycles}"
+        return f"python -m tests.chaos --seed {self.seed} {length}"
+
+
+def new_seed() -> int:
+    return secrets.randbelow(10**9)
+
+
+def run(plan: Plan, directory: Path, say: Callable[[str], None]) -> Verdict:
+    """Plays `plan` with the system's data, logs, history and evidence in `directory`."""
+    say(f"seed {plan.seed}; replay with: {plan.command}")
+    with RunningSystem(directory, LUCK) as system, Observer(system) as observer:
+        expected_s = plan.seconds if plan.cycles is None else plan.cycles * SECONDS_PER_CYCLE_MAX
+        shelf = Shelf(editions=5 + int(expected_s / 60 * EDITIONS_PER_MINUTE), seed=plan.seed)
+        observer.stock_the_shelf(shelf.copies(), shelf.prices_cents())
+        recorder = Recorder(observer.stock())
+        door = ShopDoor(system.state.process(ORCHESTRATOR).port, recorder)
+        closing = threading.Event()
+        shoppers = [Shopper(plan.seed + number, shelf, door, recorder, closing) for number in range(SHOPPERS)]
+        for shopper in shoppers:
+            shopper.start()
+        try:
+            injector = Injector(
+                system,
+                observer=observer,
+                door=door,
+                recorder=recorder,
+                say=lambda line: say(f"{recorder.now_s():7.1f} s  {line}"),
+            )
+            cycles = _disturb(plan, injector, recorder, say)
+            injector.wait_until_all_run()
+            recorder.history.healed_at_s = recorder.now_s()
+            say(f"{recorder.now_s():7.1f} s  healed; the last orders end")
+        finally:
+            closing.set()
+            finish_by = time.monotonic() + FINISH_S
+            for shopper in shoppers:
+                shopper.join(max(0.0, finish_by - time.monotonic()))
+        injector.wait_until_healthy()
+        verdict = _judge(plan, recorder, observer, cycles, directory)
+    for line in verdict.report():
+        say(line)
+    return verdict
+
+
+def _disturb(plan: Plan, injector: Injector, recorder: Recorder, say: Callable[[str], None]) -> int:
+    time.sleep(WARM_UP_S)
+    began_s = recorder.now_s()
+    for done, fault in enumerate(schedule(plan.seed)):
+        if plan.enough(done, recorder.now_s() - began_s):
+            return done
+        _, seen = recorder.counts()
+        injector.strike(fault)
+        time.sleep(fault.quiet_s)
+        ends = sum(bool(exchange.end) for exchange in recorder.seen_since(seen))
+        orders, _ = recorder.counts()
+        say(f"{recorder.now_s():7.1f} s    {orders} orders so far, {ends} ends told since")
+    raise AssertionError("a schedule has no end")
+
+
+def _judge(plan: Plan, recorder: Recorder, observer: Observer, cycles: int, directory: Path) -> Verdict:
+    history = recorder.history
+    order_ids = {exchange.order_id for exchange in history.exchanges if exchange.order_id}
+    evidence = observer.gather(order_ids, settle_s=END_S_MAX)
+    history.save(directory / "history.json")
+    (directory / "evidence.json").write_bytes(msgspec.json.encode(evidence))
+    return Verdict(
+        orders=len(order_ids),
+        fault_cycles=cycles,
+        violations=check(history, evidence),
+        gaps=longest_by_phase(history),
+        heard=Counter(map(_what_was_heard, history.exchanges)),
+        cycles_min=plan.cycles_min,
+    )
+
+
+def _what_was_heard(exchange: Exchange) -> str:
+    if exchange.end:
+        return " ".join((exchange.end, *exchange.reason_codes))
+    return exchange.error_code or exchange.order_status or "no answer"

@@ -1,0 +1,119 @@
+"""Which faults come when: a function of the seed alone, so that a seed replays its schedule."""
+
+import enum
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bookstore.shop_client import CLUSTERS
+from bookstore.system import ORCHESTRATOR, PAYMENT, POSTGRES, TRIO
+
+PAUSE_S = (1.0, 8.0)
+ABSENCE_S = (3.0, 8.0)
+WHOLE_CLUSTER_PAUSE_S = (1.0, 4.0)
+QUIET_S = (2.0, 5.0)
+LEADER = "leader"
+
+
+class Kind(enum.StrEnum):
+    # kill -9; it is started again at once.
+    KILL = "kill"
+    # kill -9, and again whenever it comes back, for `duration_s`.
+    ABSENCE = "keep away"
+    # SIGSTOP for `duration_s`, then SIGCONT.
+    PAUSE = "pause"
+    # kill -9 of everything at once, then a start on other addresses.
+    POWER_CUT = "power cut"
+    # An orderly stop of everything, then a start on other addresses.
+    RESTART = "restart of everything"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A process by name, or the leader that a cluster has when the fault strikes."""
+
+    cluster: str
+    node: str
+
+    def __str__(self) -> str:
+        return f"the leader of {self.cluster}" if self.node == LEADER else self.node
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to whom at once, and how long the system is left alone afterwards."""
+
+    kind: Kind
+    targets: tuple[Target, ...]
+    duration_s: float
+    quiet_s: float
+
+    def __str__(self) -> str:
+        whom = " and ".join(map(str, self.targets))
+        lasting = f" for {self.duration_s:.1f} s" if self.duration_s else ""
+        return f"{self.kind} {whom}{lasting}".replace("  ", " ")
+
+    @property
+    def one_node(self) -> bool:
+        """Whether it takes one node of one of the three clusters and nothing else."""
+        return len(self.targets) == 1 and self.targets[0].cluster in CLUSTERS
+
+
+def schedule(seed: int) -> Iterator[Fault]:
+    """Without end. Mostly one node; now and then a node of each cluster, a whole cluster, or everything."""
+    random_source = random.Random(seed)
+    kinds = {
+        _one_node: 60,
+        _node_of_each_cluster: 12,
+        _single_service: 15,
+        _whole_cluster: 7,
+        _everything: 6,
+    }
+    while True:
+        make = random_source.choices(list(kinds), list(kinds.values()))[0]
+        yield make(random_source)
+
+
+def _one_node(random_source: random.Random) -> Fault:
+    cluster = random_source.choice(list(CLUSTERS))
+    return _on(random_source, (_node(random_source, cluster),))
+
+
+def _node_of_each_cluster(random_source: random.Random) -> Fault:
+    """A majority of each is left."""
+    targets = tuple(_node(random_source, cluster) for cluster in CLUSTERS)
+    if random_source.random() < 0.3:
+        targets += (Target(PAYMENT, PAYMENT),)
+    return _on(random_source, targets)
+
+
+def _single_service(random_source: random.Random) -> Fault:
+    """Payment most of all: it takes part in every transaction."""
+    name = random_source.choices((PAYMENT, ORCHESTRATOR, POSTGRES, *TRIO), (6, 3, 2, 1, 1, 1))[0]
+    return _on(random_source, (Target(name, name),))
+
+
+def _whole_cluster(random_source: random.Random) -> Fault:
+    cluster = random_source.choice(list(CLUSTERS))
+    targets = tuple(Target(cluster, node) for node in CLUSTERS[cluster])
+    quiet_s = random_source.uniform(*QUIET_S)
+    if random_source.random() < 0.5:
+        return Fault(Kind.KILL, targets, 0.0, quiet_s)
+    return Fault(Kind.PAUSE, targets, random_source.uniform(*WHOLE_CLUSTER_PAUSE_S), quiet_s)
+
+
+def _everything(random_source: random.Random) -> Fault:
+    kind = random_source.choice((Kind.POWER_CUT, Kind.RESTART))
+    return Fault(kind, (), 0.0, random_source.uniform(*QUIET_S))
+
+
+def _node(random_source: random.Random, cluster: str) -> Target:
+    """The leader as often as not: it is the one that matters."""
+    node = LEADER if random_source.random() < 0.5 else random_source.choice(CLUSTERS[cluster])
+    return Target(cluster, node)
+
+
+def _on(random_source: random.Random, targets: tuple[Target, ...]) -> Fault:
+    kind = random_source.choices((Kind.KILL, Kind.PAUSE, Kind.ABSENCE), (5, 4, 2))[0]
+    bounds = {Kind.KILL: (0.0, 0.0), Kind.PAUSE: PAUSE_S, Kind.ABSENCE: ABSENCE_S}[kind]
+    return Fault(kind, targets, random_source.uniform(*bounds), random_source.uniform(*QUIET_S))

@@ -1,0 +1,127 @@
+"""The rows of the crash table, as places in an executor where it dies.
+
+They are put between an executor and its ports: the executor itself knows nothing of them.
+"""
+
+import asyncio
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from order_executor.node import DATABASE, PAYMENT, ExecutorNode
+from order_executor.ports import ClaimedOrder, NodeStatus, OrderQueue, OrderResult, Participant
+from utils.raft.io.node import RaftNode
+from utils.two_phase_commit.messages import Acknowledgement, Decision, Transaction, Vote
+
+
+class CrashPoint(enum.StrEnum):
+    BEFORE_PREPARE = "before_prepare"
+    ONE_PREPARED = "one_prepared"
+    ALL_VOTES_IN = "all_votes_in"
+    DECISION_PROPOSED = "decision_proposed"
+    DECISION_COMMITTED = "decision_committed"
+    ONE_TOLD = "one_told"
+    ALL_TOLD = "all_told"
+    COMPLETED = "completed"
+
+
+class Trap(ABC):
+    """Kills whoever first comes to `point`; `first` is the participant that is told before the other."""
+
+    def __init__(self, point: CrashPoint, first: str) -> None:
+        self.point = point
+        self.first = first
+
+    @property
+    @abstractmethod
+    def is_armed(self) -> bool: ...
+
+    @abstractmethod
+    async def crash(self) -> None:
+        """Dies, or comes back after its successor has gone on."""
+
+    async def spring(self, *points: CrashPoint) -> None:
+        if self.is_at(*points):
+            await self.crash()
+
+    def is_at(self, *points: CrashPoint) -> bool:
+        return self.is_armed and self.point in points
+
+
+class _CrashingLog:
+    def __init__(self, node: RaftNode, trap: Trap) -> None:
+        self._node = node
+        self._trap = trap
+
+    @property
+    def status(self) -> NodeStatus:
+        return self._node.status
+
+    async def changed(self) -> None:
+        await self._node.changed()
+
+    async def propose(self, command: bytes, *, term: int | None = None, timeout_s: float) -> Any:
+        await self._trap.spring(CrashPoint.ALL_VOTES_IN)
+        last_log_index = self._node.status.last_log_index
+        proposal = asyncio.create_task(self._node.propose(command, term=term, timeout_s=timeout_s))
+        if self._trap.is_at(CrashPoint.DECISION_PROPOSED):
+            # It is in this node's log; whether in another's, too, is open.
+            while self._node.status.last_log_index == last_log_index:  # noqa: ASYNC110 - a log tells nobody
+                await asyncio.sleep(0)
+            await self._trap.crash()
+        result = await proposal
+        await self._trap.spring(CrashPoint.DECISION_COMMITTED)
+        return result
+
+
+class _CrashingParticipant:
+    def __init__(self, inner: Participant, name: str, trap: Trap) -> None:
+        self._inner = inner
+        self._name = name
+        self._trap = trap
+
+    async def prepare(self, transactions: Sequence[Transaction]) -> Sequence[Vote]:
+        await self._trap.spring(CrashPoint.BEFORE_PREPARE)
+        if self._trap.is_at(CrashPoint.ONE_PREPARED):
+            await self._first_only(lambda: self._inner.prepare(transactions))
+        return await self._inner.prepare(transactions)
+
+    async def decide(self, decisions: Sequence[Decision]) -> Sequence[Acknowledgement]:
+        if self._trap.is_at(CrashPoint.ONE_TOLD):
+            await self._first_only(lambda: self._inner.decide(decisions))
+        return await self._inner.decide(decisions)
+
+    async def _first_only(self, call: Callable[[], Awaitable[Any]]) -> None:
+        """The other one hears nothing before the crash."""
+        if self._name != self._trap.first:
+            await asyncio.Event().wait()
+        await call()
+        await self._trap.crash()
+
+
+class _CrashingQueue:
+    def __init__(self, inner: OrderQueue, trap: Trap) -> None:
+        self._inner = inner
+        self._trap = trap
+
+    async def dequeue(
+        self, epoch: int, held_order_ids: Sequence[str], max_orders: int, wait_s: float
+    ) -> list[ClaimedOrder]:
+        return await self._inner.dequeue(epoch, held_order_ids, max_orders, wait_s)
+
+    async def complete(self, results: Sequence[OrderResult]) -> Sequence[None]:
+        await self._trap.spring(CrashPoint.ALL_TOLD)
+        done = await self._inner.complete(results)
+        await self._trap.spring(CrashPoint.COMPLETED)
+        return done
+
+
+def install(node: ExecutorNode, trap: Trap) -> None:
+    """Puts the trap between the node's executor and its ports."""
+    executor = node.executor
+    executor._node = _CrashingLog(node.raft, trap)
+    executor._queue = _CrashingQueue(executor._queue, trap)
+    executor._participants = {
+        name: _CrashingParticipant(executor._participants[name], name, trap) for name in (DATABASE, PAYMENT)
+    }

@@ -1,0 +1,152 @@
+"""An orchestrator whose answers a test chooses, over real HTTP with CORS, as utils/api/bookstore.yaml describes it."""
+
+import json
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from utils.catalogue import load_catalogue
+
+ORDER_ID = "4f1d2c3b4a5968778695a4b3c2d1e0f1"
+PENDING = {"orderId": ORDER_ID, "status": "PENDING", "suggestedBooks": [], "reasons": [], "riskScore": 3}
+APPROVED = {
+    **PENDING,
+    "status": "Order Approved",
+    "confirmationCode": "PAY-7K2Q-9XMD",
+    "amountCents": 4200,
+    "suggestedBooks": [
+        {"bookId": "dune", "title": "Dune", "author": "Frank Herbert"},
+        {"bookId": "foundation", "title": "Foundation", "author": "Isaac Asimov"},
+    ],
+}
+
+
+def rejected(*reasons: tuple[str, str, str]) -> dict[str, Any]:
+    """An order's state after a rejection for `(code, message, field)`."""
+    return {**PENDING, "status": "Order Rejected", "reasons": reason_objects(*reasons)}
+
+
+def refusal(code: str, message: str, *reasons: tuple[str, str, str]) -> dict[str, Any]:
+    """The body of an error."""
+    error: dict[str, Any] = {"code": code, "message": message}
+    if reasons:
+        error["reasons"] = reason_objects(*reasons)
+    return {"error": error}
+
+
+def reason_objects(*reasons: tuple[str, str, str]) -> list[dict[str, str]]:
+    return [{"code": code, "message": message, "field": pointer} for code, message, pointer in reasons]
+
+
+@dataclass
+class Posted:
+    """A checkout as it arrived."""
+
+    key: str
+    body: dict[str, Any]
+
+
+@dataclass
+class FakeOrchestrator:
+    """What it answers, and what it was asked. `order_states` ends with the state that stays."""
+
+    checkout_answers: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    order_states: list[dict[str, Any]] = field(default_factory=lambda: [PENDING, APPROVED])
+    stock: dict[str, int] = field(default_factory=dict)
+    posted: list[Posted] = field(default_factory=list)
+    # Hang up in place of an answer to a checkout: after it was read.
+    hang_up: int = 0
+    # Orders stay pending until this is set.
+    may_end: threading.Event = field(default_factory=threading.Event)
+    port: int = 0
+
+    def start(self) -> None:
+        """On a port of its own, or on the one that it had before."""
+        fake = self
+
+        class Handler(_Handler):
+            orchestrator = fake
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Connections are refused from now on."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def books(self) -> dict[str, Any]:
+        return {
+            "staleMs": 20,
+            "books": [
+                {
+                    "bookId": book.book_id,
+                    "title": book.title,
+                    "author": book.author,
+                    "year": book.year,
+                    "subjects": list(book.subjects),
+                    "description": book.description,
+                    "priceCents": book.price_cents,
+                    "stock": self.stock.get(book.title, book.stock),
+                    "version": 1,
+                }
+                for book in load_catalogue()
+            ],
+        }
+
+    def order(self) -> dict[str, Any]:
+        """The next state; the last one stays."""
+        if not self.may_end.is_set():
+            return PENDING
+        return self.order_states.pop(0) if len(self.order_states) > 1 else self.order_states[0]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    orchestrator: FakeOrchestrator
+    # One request to a connection: a stopped orchestrator has none left open.
+    protocol_version = "HTTP/1.0"
+
+    def do_OPTIONS(self) -> None:
+        self.send_response(204)
+        self.send_header("Access-Control-Allow-Methods", "GET, POST")
+        self.send_header("Access-Control-Allow-Headers", "Content-Type, Idempotency-Key")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        if self.path == "/books":
+            self._answer(200, self.orchestrator.books())
+        elif self.path == f"/v2/orders/{ORDER_ID}":
+            self._answer(200, self.orchestrator.order())
+        else:
+            self._answer(404, refusal("not_found", "There is nothing here."))
+
+    def do_POST(self) -> None:
+        assert self.path == "/v2/checkout"
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.orchestrator.posted.append(Posted(self.headers["Idempotency-Key"], body))
+        if self.orchestrator.hang_up:
+            self.orchestrator.hang_up -= 1
+            self.close_connection = True
+            return
+        accepted = (200, {"orderId": ORDER_ID, "status": "PENDING"})
+        self._answer(*(self.orchestrator.checkout_answers.pop(0) if self.orchestrator.checkout_answers else accepted))
+
+    def end_headers(self) -> None:
+        self.send_header("Access-Control-Allow-Origin", "*")
+        super().end_headers()
+
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        encoded = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(encoded)))
+        self.end_headers()
+        self.wfile.write(encoded)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)
+        """Tests do not talk."""
