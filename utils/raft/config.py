@@ -24,6 +24,10 @@ class RaftConfig:
     # The shortest; each timeout is drawn from there to twice it.
     election_timeout_ms: int = variable("ELECTION_TIMEOUT_MS", default=600, minimum=50, maximum=60_000)
     heartbeat_interval_ms: int = variable("HEARTBEAT_INTERVAL_MS", default=100, minimum=10, maximum=10_000)
+    # A snapshot is taken after this many entries, or this many bytes of commands, since the last one; but not before as
+    # many bytes as that had, so that snapshots never cost more than the log itself.
+    snapshot_entries: int = variable("SNAPSHOT_ENTRIES", default=10_000, minimum=10, maximum=1_000_000)
+    snapshot_log_bytes: int = variable("SNAPSHOT_LOG_BYTES", default=16 * 1024 * 1024, minimum=1024, maximum=1024**3)
 
     def __post_init__(self) -> None:
         if self.node_id not in self.peers:

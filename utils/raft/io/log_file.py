@@ -7,16 +7,19 @@ fdatasync without a change of the file's size, and a full disk shows before any 
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
+from utils.raft.core.messages import LogBase
 from utils.raft.errors import LogDamagedError
 from utils.raft.io.frames import Scan, encode_frame, read_frame, scan
 
-VERSION = 1
+# 2: a log may begin after a base.
+VERSION = 2
 _SPACE_BYTES = 1024 * 1024
+_HEADER_BYTES_MAX = 64 * 1024
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -31,6 +34,8 @@ class FileHeader(msgspec.Struct, frozen=True):
     cluster_id: str
     node_id: str
     first_sequence: int
+    # The log begins anew with this file, after that entry: the files before it are obsolete. Otherwise it goes on.
+    base: LogBase | None = None
 
 
 class LogFile:
@@ -51,14 +56,17 @@ class LogFile:
         return self._end
 
     @classmethod
-    def create(cls, path: Path, header: FileHeader) -> "LogFile":
-        """A new file. It gets its name only when it is complete. Raises StorageFullError."""
+    def create(cls, path: Path, header: FileHeader, payloads: Sequence[bytes] = ()) -> "LogFile":
+        """A new file with these records. It gets its name only when it is complete. Raises StorageFullError."""
         temporary = path.with_suffix(".new")
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             file = cls(descriptor, path, 0, 0, header.first_sequence)
             # The header's frame is number 0 of its file: the sequence is the records' alone.
-            file._write(encode_frame(0, msgspec.msgpack.encode(header)))
+            frames = [encode_frame(0, msgspec.msgpack.encode(header))]
+            frames += [encode_frame(file.sequence + offset, payload) for offset, payload in enumerate(payloads)]
+            file._write(b"".join(frames))
+            file.sequence += len(payloads)
             temporary.rename(path)
             sync_directory(path.parent)
         except BaseException:
@@ -99,9 +107,9 @@ class LogFile:
         os.close(self._descriptor)
 
     def _write(self, frame: bytes) -> None:
-        with _full_disk():
+        with full_disk():
             self._make_space(len(frame))
-            _write_all(self._descriptor, frame, self._end)
+            write_all(self._descriptor, frame, self._end)
         os.fdatasync(self._descriptor)
         self._end += len(frame)
 
@@ -109,7 +117,7 @@ class LogFile:
         if self._end + needed <= self._size:
             return
         size = self._end + needed + _SPACE_BYTES
-        _write_all(self._descriptor, bytes(size - self._size), self._size)
+        write_all(self._descriptor, bytes(size - self._size), self._size)
         self._size = size
 
 
@@ -122,6 +130,12 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def read_header(path: Path) -> FileHeader:
+    """Raises LogDamagedError."""
+    with path.open("rb") as file:
+        return _header(path, file.read(_HEADER_BYTES_MAX))[0]
+
+
 def _header(path: Path, data: bytes) -> tuple[FileHeader, int]:
     frame = read_frame(data, 0)
     if frame is None:
@@ -130,13 +144,14 @@ def _header(path: Path, data: bytes) -> tuple[FileHeader, int]:
         header = msgspec.msgpack.decode(frame.payload, type=FileHeader)
     except msgspec.DecodeError as error:
         raise LogDamagedError(str(path), 0, f"its header cannot be read: {error}") from error
-    if header.version != VERSION:
+    if header.version > VERSION:
         raise LogDamagedError(str(path), 0, f"its format has version {header.version}; this program knows {VERSION}")
     return header, frame.end
 
 
 @contextlib.contextmanager
-def _full_disk() -> Iterator[None]:
+def full_disk() -> Iterator[None]:
+    """Turns the errors that say so into StorageFullError."""
     try:
         yield
     except OSError as error:
@@ -145,7 +160,8 @@ def _full_disk() -> Iterator[None]:
         raise
 
 
-def _write_all(descriptor: int, data: bytes, position: int) -> None:
+def write_all(descriptor: int, data: bytes, position: int) -> None:
+    """Writes all of `data` at byte `position`; not synced."""
     view = memoryview(data)
     while view:
         written = os.pwrite(descriptor, view, position)

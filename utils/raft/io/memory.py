@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from utils.raft.core.messages import Entry, Message, Snapshot
+from utils.raft.core.messages import Entry, LogBase, Message, Snapshot
 from utils.raft.core.ready import HardState
+from utils.raft.core.snapshots import log_beside_snapshot
 from utils.raft.io.log_file import StorageFullError
 from utils.raft.io.storage import StoredState
 
@@ -14,6 +15,8 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self.hard_state = HardState()
+        self.snapshot = Snapshot()
+        self.base = LogBase()
         self.entries: list[Entry] = []
         self.is_full = False
         self.is_open = False
@@ -21,18 +24,39 @@ class MemoryStorage:
     def open(self) -> StoredState:
         assert not self.is_open
         self.is_open = True
-        return StoredState(self.hard_state, Snapshot(), tuple(self.entries))
+        if (rest := log_beside_snapshot(self.snapshot, self.base, self.entries)) is not None:
+            self.base, self.entries = rest[0], list(rest[1])
+        return StoredState(self.hard_state, self.snapshot, self.base, tuple(self.entries))
 
     def append(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
-        if self.is_full:
-            raise StorageFullError("no space in memory")
+        self._check_space()
         self.hard_state = hard_state or self.hard_state
         for entry in entries:
-            del self.entries[entry.index - 1 :]
+            del self.entries[entry.index - self.base.index - 1 :]
             self.entries.append(entry)
+
+    def begin_log(self, base: LogBase, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
+        self._check_space()
+        assert base.index <= self.snapshot.last_included_index
+        self.hard_state = hard_state or self.hard_state
+        self.base = base
+        self.entries.clear()
+        self.append(None, entries)
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        self._check_space()
+        if snapshot.last_included_index > self.snapshot.last_included_index:
+            self.snapshot = snapshot
+
+    def read_snapshot(self) -> Snapshot:
+        return self.snapshot
 
     def close(self) -> None:
         self.is_open = False
+
+    def _check_space(self) -> None:
+        if self.is_full:
+            raise StorageFullError("no space in memory")
 
 
 class MemoryNetwork:

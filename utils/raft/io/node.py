@@ -6,7 +6,7 @@ have become durable), then does one Ready by the rules in core/ready.py.
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,15 @@ from utils.pb import raft_pb2_grpc
 from utils.raft.config import RaftConfig
 from utils.raft.core.core import RaftCore
 from utils.raft.core.limits import Limits
-from utils.raft.core.messages import Entry, EntryKind, LogBase, Message
-from utils.raft.core.ready import Event, Ready, Role, RoleChanged
-from utils.raft.errors import NotLeaderError, OutcomeUnknownError
+from utils.raft.core.messages import Message
+from utils.raft.core.ready import Ready, Role, TransferGivenUp
+from utils.raft.errors import NotLeaderError
+from utils.raft.io.applier import Applier
+from utils.raft.io.callers import Callers, within
+from utils.raft.io.event_log import log_event
 from utils.raft.io.failure import INVARIANT_BROKEN, end_process
-from utils.raft.io.proposals import Proposals, ReadBarriers
 from utils.raft.io.servicer import RaftServicer
+from utils.raft.io.snapshots import SnapshotKeeper
 from utils.raft.io.status import RaftStatus
 from utils.raft.io.storage import FileStorage, Storage
 from utils.raft.io.ticker import Ticker
@@ -54,7 +57,6 @@ class RaftNode:
     ) -> None:
         """`storage` and `transport` are for tests: without them, files in `config.data_dir` and gRPC."""
         self._config = config
-        self._machine = machine
         self._storage = storage or FileStorage(
             Path(config.data_dir) / "raft", cluster_id=config.cluster_id, node_id=config.node_id
         )
@@ -67,19 +69,22 @@ class RaftNode:
         self._writer = LogWriter(self._storage, self._on_written, self._on_full)
         tick_s = config.heartbeat_interval_ms / _TICKS_PER_HEARTBEAT / 1_000
         self._ticker = Ticker(tick_s, self._on_tick)
-        # How long a deposed leader waits for its successor to tell what became of its proposals.
-        self._orphan_ticks = round(2 * config.election_timeout_ms / 1_000 / tick_s)
-        self._orphan_ticks_left: int | None = None
-        self._proposals = Proposals()
-        self._reads = ReadBarriers()
+        self._callers = Callers(orphan_ticks=round(2 * config.election_timeout_ms / 1_000 / tick_s))
+        self._snapshots = SnapshotKeeper(
+            self._storage,
+            entries=config.snapshot_entries,
+            log_bytes=config.snapshot_log_bytes,
+            saved=lambda index: self._tell_core(lambda core: core.compact(index)),
+            found=lambda snapshot: self._tell_core(lambda core: core.bring_snapshot(snapshot)),
+        )
+        self._applier = Applier(machine, self._callers.proposals, self._snapshots)
         self._inbox: list[Message] = []
-        self._written: list[Ready] = []
+        # What the disk has done, as the core is to be told.
+        self._news: list[Callable[[RaftCore], None]] = []
         self._is_tick_due = False
         self._is_full = False
         self._work = asyncio.Event()
         self._core: RaftCore | None = None
-        self._last_applied = 0
-        self._last_applied_term = 0
         self._owner: asyncio.Task[None] | None = None
         self._is_stopped = False
         self._published: tuple[Role, int, str | None, bool] | None = None
@@ -92,16 +97,14 @@ class RaftNode:
     async def start(self) -> None:
         """Reads the log and begins to take part. Raises LogDamagedError, and ConfigError if the log is another's."""
         stored = await asyncio.to_thread(self._storage.open)
-        if stored.snapshot.last_included_index:
-            self._machine.restore(stored.snapshot.data)
-        self._last_applied = stored.snapshot.last_included_index
+        self._applier.restore(stored.snapshot)
         tick_ms = self._config.heartbeat_interval_ms / _TICKS_PER_HEARTBEAT
         self._core = RaftCore(
             node_id=self._config.node_id,
             voters=tuple(self._config.peers),
             hard_state=stored.hard_state,
             snapshot=stored.snapshot,
-            base=LogBase(),
+            base=stored.base,
             entries=stored.entries,
             random_ticks=random.randint,
             election_ticks=round(self._config.election_timeout_ms / tick_ms),
@@ -124,8 +127,9 @@ class RaftNode:
             self._owner.cancel()
             await asyncio.wait((self._owner,))
         await self._writer.stop()
+        await self._snapshots.stop()
         await self._transport.close()
-        self._give_up_all()
+        self._callers.close(self._not_leader())
         self._publish()
         await asyncio.to_thread(self._storage.close)
 
@@ -137,13 +141,9 @@ class RaftNode:
         """
         if not self._leads or (term is not None and term != self.status.term):
             raise self._not_leader()
-        proposal = self._proposals.add(command, term)
+        proposal = self._callers.proposals.add(command, term)
         self._work.set()
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await proposal.future
-        except TimeoutError:
-            raise OutcomeUnknownError(f"the command was not committed within {timeout_s:.3f} s") from None
+        return await within(timeout_s, proposal.future, "the command was not committed")
 
     async def read_barrier(self, *, timeout_s: float) -> None:
         """When it returns, the state machine here has all that was committed anywhere before the call.
@@ -152,18 +152,26 @@ class RaftNode:
         """
         if not self._leads:
             raise self._not_leader()
-        future = self._reads.add()
+        future = self._callers.reads.add()
         self._work.set()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await future
-        except TimeoutError:
-            raise OutcomeUnknownError(f"leadership was not confirmed within {timeout_s:.3f} s") from None
+        await within(timeout_s, future, "leadership was not confirmed")
+
+    async def transfer_leadership(self, to: str | None = None, *, timeout_s: float) -> None:
+        """Hands leadership over to the node `to`, or to the one that is most caught up; this node leads no more then.
+
+        Meanwhile it is not ready and takes no proposals. Raises NotLeaderError; TransferFailedError if there is no such
+        node, or it does not take over within an election timeout; OutcomeUnknownError after `timeout_s`.
+        """
+        if not self._leads:
+            raise self._not_leader()
+        future = self._callers.transfers.add(to)
+        self._work.set()
+        await within(timeout_s, future, "leadership was not handed over")
 
     @property
     def status(self) -> RaftStatus:
         """This node now. One that does not run, or whose disk is full, neither leads nor knows a leader."""
-        core = self._core
+        core, applied = self._core, self._applier.last_applied
         role, leader_id = Role.FOLLOWER, None
         if core is not None and not self._is_absent:
             role, leader_id = core.role, core.leader_id
@@ -174,9 +182,9 @@ class RaftNode:
             leader_id=leader_id,
             leader_address=self._config.peers.get(leader_id) if leader_id is not None else None,
             commit_index=core.commit_index if core is not None else 0,
-            last_applied=self._last_applied,
+            last_applied=applied.index,
             last_log_index=core.last_index if core is not None else 0,
-            ready=core is not None and role is Role.LEADER and self._last_applied_term == core.current_term,
+            ready=core is not None and role is Role.LEADER and core.is_ready and applied.term == core.current_term,
         )
 
     def changed(self) -> Coroutine[Any, Any, None]:
@@ -216,9 +224,9 @@ class RaftNode:
             end_process(INVARIANT_BROKEN, "a Raft node cannot go on", error)
 
     def _take_input(self, core: RaftCore) -> None:
-        written, self._written = self._written, []
-        for ready in written:
-            core.persisted(ready.entries[-1].index, ready.entries[-1].term)
+        news, self._news = self._news, []
+        for tell in news:
+            tell(core)
         inbox, self._inbox = self._inbox, []
         for message in inbox:
             core.step(message)
@@ -226,40 +234,30 @@ class RaftNode:
         if self._is_tick_due:
             self._is_tick_due = False
             core.tick()
-            self._tick_orphans(core)
-        leader_address = self.status.leader_address
-        self._proposals.propose(core, leader_address)
-        self._reads.request(core, leader_address)
+            self._callers.tick(core)
+        self._callers.begin(core, self.status.leader_address)
 
     def _do(self, core: RaftCore, ready: Ready) -> None:
         for event in ready.events:
-            self._log_event(event)
+            log_event(event)
+            if isinstance(event, TransferGivenUp):
+                self._callers.transfers.given_up(event.target)
         self._transport.send(ready.early_messages)
-        if ready.hard_state is None and not ready.entries and self._writer.is_idle:
+        needs_disk = ready.hard_state is not None or ready.entries or ready.compaction is not None
+        if not needs_disk and self._writer.is_idle:
             self._transport.send(ready.messages)
-        elif ready.hard_state is not None or ready.entries or ready.messages:
+        elif needs_disk or ready.messages:
             self._writer.put(ready)
-        for entry in ready.committed:
-            self._apply(entry)
-        core.applied(self._last_applied)
+        if ready.snapshot is not None:
+            self._applier.restore(ready.snapshot)
+        self._applier.apply(ready.committed)
+        last_applied = self._applier.last_applied.index
+        core.applied(last_applied)
         for read_id, index in ready.confirmed_reads:
-            self._reads.confirmed(read_id, index)
-        self._reads.applied(self._last_applied)
-
-    def _apply(self, entry: Entry) -> None:
-        assert entry.index == self._last_applied + 1, f"{entry.index} was to be applied after {self._last_applied}"
-        result = self._machine.apply(entry.index, entry.data) if entry.kind is EntryKind.COMMAND else None
-        self._last_applied = entry.index
-        self._last_applied_term = entry.term
-        self._proposals.committed(entry.index, entry.term, result)
-
-    def _tick_orphans(self, core: RaftCore) -> None:
-        if self._orphan_ticks_left is None:
-            return
-        self._orphan_ticks_left -= 1
-        if self._orphan_ticks_left <= 0:
-            self._orphan_ticks_left = None
-            self._proposals.give_up_before(core.current_term if core.role is Role.LEADER else core.current_term + 1)
+            self._callers.reads.confirmed(read_id, index)
+        self._callers.reads.applied(last_applied)
+        if ready.needs_snapshot:
+            self._snapshots.find()
 
     def _publish(self) -> None:
         status = self.status
@@ -268,19 +266,11 @@ class RaftNode:
         if now == before:
             return
         if before is not None and before[0] is Role.LEADER and now[:2] != before[:2]:
-            self._reads.lost_leadership(self._not_leader())
-            if self._proposals.is_any_in_log:
-                self._orphan_ticks_left = self._orphan_ticks
+            self._callers.lost_leadership(self._not_leader())
         if status.ready:
             log.info("this node leads and is ready", term=status.term, commit_index=status.commit_index)
         change, self._change = self._change, asyncio.Event()
         change.set()
-
-    def _log_event(self, event: Event) -> None:
-        if isinstance(event, RoleChanged):
-            log.info("role changed", role=event.role.value, term=event.term, leader_id=event.leader_id, why=event.why)
-        else:
-            log.info("entries were replaced", first=event.first_index, last=event.last_index, term=event.term)
 
     # What wakes it
 
@@ -291,14 +281,18 @@ class RaftNode:
     def _on_written(self, ready: Ready) -> None:
         self._transport.send(ready.messages)
         if ready.entries:
-            self._written.append(ready)
-            self._work.set()
+            last = ready.entries[-1]
+            self._tell_core(lambda core: core.persisted(last.index, last.term))
+
+    def _tell_core(self, news: Callable[[RaftCore], None]) -> None:
+        self._news.append(news)
+        self._work.set()
 
     def _on_full(self, is_full: bool) -> None:
         """A node without space acts like one that is stopped: it says and hears nothing, and others take over."""
         self._is_full = is_full
         if is_full:
-            self._give_up_all()
+            self._callers.close(self._not_leader())
         self._publish()
         self._work.set()
 
@@ -313,10 +307,6 @@ class RaftNode:
     def _not_leader(self) -> NotLeaderError:
         status = self.status
         return NotLeaderError(status.leader_id, status.leader_address)
-
-    def _give_up_all(self) -> None:
-        self._proposals.close(self._not_leader())
-        self._reads.close(self._not_leader())
 
 
 async def _wait(event: asyncio.Event) -> None:

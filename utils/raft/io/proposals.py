@@ -70,9 +70,11 @@ class Proposals:
             return
         try:
             indexes = core.propose([proposal.command for proposal in batch])
-        except NotLeaderError:
+        except NotLeaderError as error:
+            # A leader that hands over sends nobody to itself.
+            address = leader_address if error.leader_id is not None else None
             for proposal in batch:
-                self._end(proposal, error=NotLeaderError(core.leader_id, leader_address))
+                self._end(proposal, error=NotLeaderError(error.leader_id, address))
             return
         for index, proposal in zip(indexes, batch, strict=True):
             proposal.term = core.current_term
@@ -90,6 +92,12 @@ class Proposals:
             self._end(proposal, result)
         else:
             self._end(proposal, error=ProposalDroppedError(f"another leader's entry is committed at index {index}"))
+
+    def skipped_to(self, index: int) -> None:
+        """A snapshot took the place of the entries up to `index`: it tells their effect, and not which they were."""
+        for skipped in [skipped for skipped in self._by_index if skipped <= index]:
+            error = OutcomeUnknownError("a snapshot took the place of the entry")
+            self._end(self._by_index.pop(skipped), error=error)
 
     def give_up_before(self, term: int) -> None:
         """Nobody will tell what became of the proposals of earlier terms."""

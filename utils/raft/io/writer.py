@@ -5,12 +5,12 @@ sync, 0.3 ms), but three nodes on one disk queue up to 16 ms behind each other, 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from utils.observe.logging import get_logger
-from utils.raft.core.messages import Entry
-from utils.raft.core.ready import HardState, Ready
+from utils.raft.core.ready import Ready
 from utils.raft.io.failure import DISK_FAILED, INVARIANT_BROKEN, end_process
 from utils.raft.io.log_file import StorageFullError
 from utils.raft.io.storage import Storage
@@ -55,27 +55,38 @@ class LogWriter:
     async def _run(self) -> None:
         try:
             await self._write_for_ever()
-        except Exception as error:  # noqa: BLE001 not the disk: that is seen to in _append
+        except Exception as error:  # noqa: BLE001 not the disk: that is seen to in _do
             end_process(INVARIANT_BROKEN, "the writer of the log cannot go on", error)
 
     async def _write_for_ever(self) -> None:
         while True:
             readies = await self._outbox.take()
             self._writing = True
-            hard_state = next((ready.hard_state for ready in reversed(readies) if ready.hard_state), None)
-            entries = [entry for ready in readies for entry in ready.entries]
-            if hard_state is not None or entries:
-                await self._append(hard_state, entries)
+            for group in _groups(readies):
+                await self._write(group)
+                for ready in group:
+                    self._written(ready)
             self._writing = False
-            for ready in readies:
-                self._written(ready)
 
-    async def _append(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
+    async def _write(self, group: Sequence[Ready]) -> None:
+        """Readies that share one write; only the first may bring a snapshot, or a log that begins anew."""
+        first = group[0]
+        hard_state = next((ready.hard_state for ready in reversed(group) if ready.hard_state), None)
+        entries = [entry for ready in group for entry in ready.entries]
+        if first.snapshot is not None:
+            await self._do(self._storage.save_snapshot, first.snapshot)
+        if first.compaction is not None:
+            kept = (*first.compaction.entries, *entries)
+            await self._do(self._storage.begin_log, first.compaction.base, hard_state, kept)
+        elif hard_state is not None or entries:
+            await self._do(self._storage.append, hard_state, entries)
+
+    async def _do(self, write: Callable[..., None], *what: Any) -> None:
         loop = asyncio.get_running_loop()
         is_full = False
         while True:
             try:
-                await loop.run_in_executor(self._thread, self._storage.append, hard_state, entries)
+                await loop.run_in_executor(self._thread, write, *what)
             except StorageFullError as error:
                 if not is_full:
                     is_full = True
@@ -89,3 +100,14 @@ class LogWriter:
                     log.info("the disk has space again")
                     self._full(False)
                 return
+
+
+def _groups(readies: Sequence[Ready]) -> Iterator[list[Ready]]:
+    """In their order, each log that begins anew at the head of a group."""
+    group: list[Ready] = []
+    for ready in readies:
+        if ready.compaction is not None and group:
+            yield group
+            group = []
+        group.append(ready)
+    yield group

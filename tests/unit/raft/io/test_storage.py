@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from utils.config import ConfigError
-from utils.raft.core.messages import Entry, EntryKind, Snapshot
+from utils.raft.core.messages import Entry, EntryKind, LogBase, Snapshot
 from utils.raft.core.ready import HardState
 from utils.raft.errors import LogDamagedError
 from utils.raft.io import log_file
@@ -44,7 +44,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 
 def test_an_empty_directory_is_a_node_that_has_done_nothing(storage: Storage) -> None:
-    assert storage.open() == StoredState(HardState(), Snapshot(), ())
+    assert storage.open() == StoredState(HardState(), Snapshot(), LogBase(), ())
     storage.close()
 
 
@@ -53,7 +53,9 @@ def test_term_vote_and_entries_are_there_after_a_restart(storage: Storage) -> No
     storage.append(HardState(3, "node_2"), [_entry(1), _entry(2)])
     storage.append(None, [_entry(3, 3)])
     storage.close()
-    assert storage.open() == StoredState(HardState(3, "node_2"), Snapshot(), (_entry(1), _entry(2), _entry(3, 3)))
+    assert storage.open() == StoredState(
+        HardState(3, "node_2"), Snapshot(), LogBase(), (_entry(1), _entry(2), _entry(3, 3))
+    )
     storage.append(HardState(4), [])
     storage.close()
     assert storage.open().hard_state == HardState(4, None)
@@ -148,7 +150,7 @@ def test_a_broken_header_keeps_the_node_from_starting(tmp_path: Path) -> None:
 
 def test_a_file_of_a_newer_version_is_not_read(tmp_path: Path) -> None:
     LogFile.create(tmp_path / "log-1.raft", FileHeader(log_file.VERSION + 1, "c", "node_1", 1)).close()
-    with pytest.raises(LogDamagedError, match="version 2"):
+    with pytest.raises(LogDamagedError, match="version 3"):
         _reopened(tmp_path)
 
 

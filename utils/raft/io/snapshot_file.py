@@ -1,0 +1,72 @@
+"""A snapshot on disk: a file that is complete, or not there.
+
+Two frames (frames.py): what it is, and the data of the state machine.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from utils.raft.core.messages import Snapshot
+from utils.raft.errors import LogDamagedError
+from utils.raft.io.frames import encode_frame, read_frame
+from utils.raft.io.log_file import full_disk, sync_directory, write_all
+
+VERSION = 1
+
+
+class SnapshotHeader(msgspec.Struct, frozen=True):
+    """The first frame. A snapshot of another cluster or node is not read by mistake."""
+
+    version: int
+    cluster_id: str
+    node_id: str
+    last_included_index: int
+    last_included_term: int
+    configuration: bytes
+
+
+def write_snapshot(path: Path, snapshot: Snapshot, *, cluster_id: str, node_id: str) -> None:
+    """Durable when it returns. Raises StorageFullError and OSError; then there is no such file."""
+    header = SnapshotHeader(
+        version=VERSION,
+        cluster_id=cluster_id,
+        node_id=node_id,
+        last_included_index=snapshot.last_included_index,
+        last_included_term=snapshot.last_included_term,
+        configuration=snapshot.configuration,
+    )
+    frames = encode_frame(0, msgspec.msgpack.encode(header)) + encode_frame(1, snapshot.data)
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with full_disk():
+            write_all(descriptor, frames, 0)
+            os.fsync(descriptor)
+    except BaseException:
+        temporary.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+    temporary.rename(path)
+    sync_directory(path.parent)
+
+
+def read_snapshot(path: Path) -> tuple[SnapshotHeader, Snapshot]:
+    """Raises LogDamagedError."""
+    data = path.read_bytes()
+    first = read_frame(data, 0)
+    if first is None:
+        raise LogDamagedError(str(path), 0, "its header is broken")
+    try:
+        header = msgspec.msgpack.decode(first.payload, type=SnapshotHeader)
+    except msgspec.DecodeError as error:
+        raise LogDamagedError(str(path), 0, f"its header cannot be read: {error}") from error
+    if header.version != VERSION:
+        raise LogDamagedError(str(path), 0, f"its format has version {header.version}; this program knows {VERSION}")
+    second = read_frame(data, first.end)
+    if second is None or second.end != len(data):
+        raise LogDamagedError(str(path), first.end, "the state in it is broken")
+    snapshot = Snapshot(header.last_included_index, header.last_included_term, header.configuration, second.payload)
+    return header, snapshot
