@@ -41,21 +41,25 @@ class PartitionedTransport(GrpcTransport):
 
 
 class _Watched:
-    """A machine that tells when it has applied something."""
+    """A machine that tells when it has applied or restored something."""
 
     def __init__(self, machine: StateMachine) -> None:
         self._machine = machine
-        self.restore = machine.restore
         self.snapshot = machine.snapshot
-        self.index = 0
         self.progress = asyncio.Event()
 
     def apply(self, index: int, command: bytes) -> Any:
         result = self._machine.apply(index, command)
-        self.index = index
+        self._tell()
+        return result
+
+    def restore(self, snapshot: bytes) -> None:
+        self._machine.restore(snapshot)
+        self._tell()
+
+    def _tell(self) -> None:
         self.progress.set()
         self.progress = asyncio.Event()
-        return result
 
 
 class Member(Generic[_M]):
@@ -78,7 +82,7 @@ class Member(Generic[_M]):
     async def applied(self, index: int) -> None:
         """Waits until the machine has applied the command at `index`, or a later one."""
         async with asyncio.timeout(WAIT_S_MAX):
-            while self._watched.index < index:
+            while self.node.status.last_applied < index:
                 await self._watched.progress.wait()
 
     async def until(self, condition: Callable[[], bool]) -> None:

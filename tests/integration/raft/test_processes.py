@@ -93,6 +93,8 @@ class Processes:
                     "PORT": address.rpartition(":")[2],
                     "RAFT_PEERS": peers,
                     "DATA_DIR": str(directory / node_id),
+                    # So that logs are compacted and nodes catch up by snapshots all the time.
+                    "SNAPSHOT_ENTRIES": "50",
                 },
             )
             for node_id, _, address in (peer.partition("=") for peer in peers.split(","))

@@ -24,7 +24,7 @@ from utils.raft.io.event_log import log_event
 from utils.raft.io.failure import INVARIANT_BROKEN, end_process
 from utils.raft.io.servicer import RaftServicer
 from utils.raft.io.snapshots import SnapshotKeeper
-from utils.raft.io.status import RaftStatus
+from utils.raft.io.status import RaftStatus, StatusWatch
 from utils.raft.io.storage import FileStorage, Storage
 from utils.raft.io.ticker import Ticker
 from utils.raft.io.transport import GrpcTransport, Transport
@@ -87,8 +87,7 @@ class RaftNode:
         self._core: RaftCore | None = None
         self._owner: asyncio.Task[None] | None = None
         self._is_stopped = False
-        self._published: tuple[Role, int, str | None, bool] | None = None
-        self._change = asyncio.Event()
+        self._watch = StatusWatch()
 
     def add_to(self, server: RpcServer) -> None:
         """Serves RaftService on `server`."""
@@ -192,7 +191,7 @@ class RaftNode:
 
         The call counts, not the first step of waiting: no change is missed when a task is made of it.
         """
-        return _wait(self._change)
+        return self._watch.changed()
 
     def receive(self, messages: list[Message]) -> None:
         """Messages of peers; never blocks."""
@@ -260,17 +259,8 @@ class RaftNode:
             self._snapshots.find()
 
     def _publish(self) -> None:
-        status = self.status
-        now = (status.role, status.term, status.leader_id, status.ready)
-        before, self._published = self._published, now
-        if now == before:
-            return
-        if before is not None and before[0] is Role.LEADER and now[:2] != before[:2]:
+        if self._watch.publish(self.status):
             self._callers.lost_leadership(self._not_leader())
-        if status.ready:
-            log.info("this node leads and is ready", term=status.term, commit_index=status.commit_index)
-        change, self._change = self._change, asyncio.Event()
-        change.set()
 
     # What wakes it
 
@@ -307,7 +297,3 @@ class RaftNode:
     def _not_leader(self) -> NotLeaderError:
         status = self.status
         return NotLeaderError(status.leader_id, status.leader_address)
-
-
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()

@@ -21,7 +21,7 @@ from utils.raft.state_machine import StateMachine
 
 log = get_logger()
 
-# Of what triggers a snapshot, the part of the log that stays behind it: a follower that lags a little needs no snapshot.
+# Of what triggers a snapshot, the part that stays in the log: a follower that lags a little needs no snapshot.
 _KEPT_PART = 10
 
 

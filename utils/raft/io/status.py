@@ -1,13 +1,22 @@
-"""What a node says about itself."""
+"""What a node says about itself, and to those who wait for it to say something else."""
 
+import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any
 
+from utils.observe.logging import get_logger
 from utils.raft.core.ready import Role
+
+log = get_logger()
 
 
 @dataclass(frozen=True)
 class RaftStatus:
-    """A node at one moment. `ready`: it leads and has committed and applied an entry of its own term."""
+    """A node at one moment.
+
+    `ready`: it leads, has committed and applied an entry of its own term, and is not handing leadership over.
+    """
 
     node_id: str
     role: Role
@@ -18,3 +27,33 @@ class RaftStatus:
     last_applied: int
     last_log_index: int
     ready: bool
+
+
+class StatusWatch:
+    """Role, term, leader and readiness, as they were published last."""
+
+    def __init__(self) -> None:
+        self._last: RaftStatus | None = None
+        self._change = asyncio.Event()
+
+    def changed(self) -> Coroutine[Any, Any, None]:
+        """Waits until one of them is another than when it was called, not when waiting began."""
+        return _wait(self._change)
+
+    def publish(self, status: RaftStatus) -> bool:
+        """Whether the node leads no more, or in another term."""
+        last, self._last = self._last, status
+        if last is None or _watched(last) != _watched(status):
+            if status.ready:
+                log.info("this node leads and is ready", term=status.term, commit_index=status.commit_index)
+            change, self._change = self._change, asyncio.Event()
+            change.set()
+        return last is not None and last.role is Role.LEADER and (last.role, last.term) != (status.role, status.term)
+
+
+def _watched(status: RaftStatus) -> tuple[Role, int, str | None, bool]:
+    return status.role, status.term, status.leader_id, status.ready
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()

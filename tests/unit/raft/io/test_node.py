@@ -1,80 +1,20 @@
 """RaftNode over a disk and a network in memory: what callers are told."""
 
 import asyncio
-import contextlib
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from tests.support.journal import Journal
+from tests.unit.raft.io.group import THREE, WAIT_S_MAX, group_of, until
 from utils.config import ConfigError
 from utils.raft.config import RaftConfig
 from utils.raft.core.ready import Role
 from utils.raft.errors import NotLeaderError, OutcomeUnknownError, ProposalDroppedError
-from utils.raft.io.memory import MemoryNetwork, MemoryStorage
-from utils.raft.io.node import RaftNode
-
-_WAIT_S_MAX = 20.0
-_PEERS = {"node_1": "host_1:1", "node_2": "host_2:1", "node_3": "host_3:1"}
-
-
-class Group:
-    """Nodes on one network, each with a disk that stays."""
-
-    def __init__(self, peers: dict[str, str]) -> None:
-        self.network = MemoryNetwork()
-        self.disks = {node_id: MemoryStorage() for node_id in peers}
-        self.machines: dict[str, Journal] = {}
-        self.nodes: dict[str, RaftNode] = {}
-        self._peers = peers
-
-    async def start(self, node_id: str) -> RaftNode:
-        config = RaftConfig(
-            node_id=node_id, port=1, peers=self._peers, data_dir="", election_timeout_ms=150, heartbeat_interval_ms=30
-        )
-        self.machines[node_id] = Journal()
-        transport = self.network.transport(node_id)
-        node = RaftNode(config, self.machines[node_id], storage=self.disks[node_id], transport=transport)
-        self.network.connect(node_id, node.receive)
-        await node.start()
-        self.nodes[node_id] = node
-        return node
-
-    async def leader(self) -> RaftNode:
-        async with asyncio.timeout(_WAIT_S_MAX):
-            while not (ready := [node for node in self.nodes.values() if node.status.ready]):
-                changes = [asyncio.create_task(node.changed()) for node in self.nodes.values()]
-                await asyncio.wait(changes, return_when=asyncio.FIRST_COMPLETED)
-                for change in changes:
-                    change.cancel()
-        return max(ready, key=lambda node: node.status.term)
-
-    def others(self, leader: RaftNode) -> list[RaftNode]:
-        return [node for node in self.nodes.values() if node is not leader]
-
-
-@contextlib.asynccontextmanager
-async def _group(peers: dict[str, str]) -> AsyncIterator[Group]:
-    group = Group(peers)
-    try:
-        for node_id in peers:
-            await group.start(node_id)
-        yield group
-    finally:
-        for node in group.nodes.values():
-            await node.stop()
-
-
-async def _until(node: RaftNode, condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(_WAIT_S_MAX):
-        while not condition():
-            await node.changed()
 
 
 async def test_a_cluster_of_one_elects_itself_and_commits() -> None:
-    async with _group({"node_1": "host_1:1"}) as group:
+    async with group_of({"node_1": "host_1:1"}) as group:
         leader = await group.leader()
         assert await leader.propose(b"one", timeout_s=5) == (2, 1)
         await leader.read_barrier(timeout_s=5)
@@ -84,7 +24,7 @@ async def test_a_cluster_of_one_elects_itself_and_commits() -> None:
 
 
 async def test_a_restarted_node_keeps_term_and_log_and_applies_it_again() -> None:
-    async with _group({"node_1": "host_1:1"}) as group:
+    async with group_of({"node_1": "host_1:1"}) as group:
         leader = await group.leader()
         term = leader.status.term
         await leader.propose(b"one", timeout_s=5)
@@ -98,7 +38,7 @@ async def test_a_restarted_node_keeps_term_and_log_and_applies_it_again() -> Non
 
 
 async def test_a_long_log_is_applied_in_order() -> None:
-    async with _group({"node_1": "host_1:1"}) as group:
+    async with group_of({"node_1": "host_1:1"}) as group:
         leader = await group.leader()
         commands = [b"%d" % number for number in range(2_000)]
         await asyncio.gather(*(leader.propose(command, timeout_s=10) for command in commands))
@@ -110,14 +50,14 @@ async def test_a_long_log_is_applied_in_order() -> None:
 
 
 async def test_a_command_of_a_deposed_leader_is_dropped_when_its_successor_says_so() -> None:
-    async with _group(_PEERS) as group:
+    async with group_of(THREE) as group:
         old = await group.leader()
         index = old.status.last_log_index
         group.network.cut_off = {old.status.node_id}
         doomed = asyncio.create_task(old.propose(b"doomed", timeout_s=20))
-        await _until(old, lambda: old.status.role is not Role.LEADER)
+        await until(old, lambda: old.status.role is not Role.LEADER)
         others = group.others(old)
-        await _until(others[0], lambda: any(node.status.ready for node in others))
+        await until(others[0], lambda: any(node.status.ready for node in others))
         assert not doomed.done()
         group.network.cut_off = set()
         with pytest.raises(ProposalDroppedError):
@@ -127,10 +67,10 @@ async def test_a_command_of_a_deposed_leader_is_dropped_when_its_successor_says_
 
 
 async def test_a_command_of_a_deposed_leader_ends_unknown_when_nobody_tells() -> None:
-    async with _group(_PEERS) as group:
+    async with group_of(THREE) as group:
         old = await group.leader()
         group.network.cut_off = {old.status.node_id}
-        async with asyncio.timeout(_WAIT_S_MAX):
+        async with asyncio.timeout(WAIT_S_MAX):
             with pytest.raises(OutcomeUnknownError, match="leadership was lost"):
                 await old.propose(b"one", timeout_s=1_000)
         with pytest.raises(NotLeaderError):
@@ -139,15 +79,15 @@ async def test_a_command_of_a_deposed_leader_ends_unknown_when_nobody_tells() ->
 
 async def test_a_command_may_be_committed_although_its_leader_was_cut_off() -> None:
     """That is why it ends unknown: the majority has it."""
-    async with _group(_PEERS) as group:
+    async with group_of(THREE) as group:
         old = await group.leader()
         # Everybody hears the leader, and it hears nobody.
         receive = old.receive
         group.network.connect(old.status.node_id, lambda _: None)
         proposal = asyncio.create_task(old.propose(b"one", timeout_s=1_000))
-        await _until(old, lambda: old.status.role is not Role.LEADER)
+        await until(old, lambda: old.status.role is not Role.LEADER)
         others = group.others(old)
-        async with asyncio.timeout(_WAIT_S_MAX):
+        async with asyncio.timeout(WAIT_S_MAX):
             while not any(node.status.ready for node in others):
                 changes = [asyncio.create_task(node.changed()) for node in others]
                 await asyncio.wait(changes, return_when=asyncio.FIRST_COMPLETED)
@@ -160,16 +100,16 @@ async def test_a_command_may_be_committed_although_its_leader_was_cut_off() -> N
 
 
 async def test_a_deposed_leader_confirms_no_reads() -> None:
-    async with _group(_PEERS) as group:
+    async with group_of(THREE) as group:
         old = await group.leader()
         group.network.cut_off = {old.status.node_id}
-        async with asyncio.timeout(_WAIT_S_MAX):
+        async with asyncio.timeout(WAIT_S_MAX):
             with pytest.raises(NotLeaderError):
                 await old.read_barrier(timeout_s=1_000)
 
 
 async def test_a_proposal_has_only_so_much_time() -> None:
-    async with _group(_PEERS) as group:
+    async with group_of(THREE) as group:
         leader = await group.leader()
         group.network.cut_off = {leader.status.node_id}
         with pytest.raises(OutcomeUnknownError, match=r"within 0\.010 s"):
@@ -179,7 +119,7 @@ async def test_a_proposal_has_only_so_much_time() -> None:
 
 
 async def test_a_command_for_another_term_is_refused() -> None:
-    async with _group(_PEERS) as group:
+    async with group_of(THREE) as group:
         leader = await group.leader()
         term = leader.status.term
         with pytest.raises(NotLeaderError):
@@ -188,7 +128,7 @@ async def test_a_command_for_another_term_is_refused() -> None:
 
 
 async def test_stopping_ends_what_is_in_flight_and_tells_those_who_watch() -> None:
-    async with _group(_PEERS) as group:
+    async with group_of(THREE) as group:
         leader = await group.leader()
         group.network.cut_off = {leader.status.node_id}
         proposal = asyncio.create_task(leader.propose(b"one", timeout_s=1_000))
@@ -208,13 +148,13 @@ async def test_stopping_ends_what_is_in_flight_and_tells_those_who_watch() -> No
 
 
 async def test_a_leader_whose_disk_is_full_gives_way_and_comes_back() -> None:
-    async with _group(_PEERS) as group:
+    async with group_of(THREE) as group:
         full = await group.leader()
         full_id, term = full.status.node_id, full.status.term
         await full.propose(b"one", timeout_s=5)
         group.disks[full_id].is_full = True
         proposal = asyncio.create_task(full.propose(b"two", timeout_s=1_000))
-        await _until(full, lambda: full.status.role is not Role.LEADER)
+        await until(full, lambda: full.status.role is not Role.LEADER)
         with pytest.raises(NotLeaderError):
             await full.propose(b"three", timeout_s=5)
         # The two others may have committed it before this disk said no; otherwise its proposer cannot know.
@@ -229,9 +169,9 @@ async def test_a_leader_whose_disk_is_full_gives_way_and_comes_back() -> None:
         index, _ = await leader.propose(b"four", timeout_s=5)
         group.disks[full_id].is_full = False
         group.nodes[full_id] = full
-        await _until(full, lambda: full.status.leader_id == leader.status.node_id)
+        await until(full, lambda: full.status.leader_id == leader.status.node_id)
         await leader.read_barrier(timeout_s=5)
-        async with asyncio.timeout(_WAIT_S_MAX):
+        async with asyncio.timeout(WAIT_S_MAX):
             while full.status.last_applied < index:  # noqa: ASYNC110 applying is no change of status
                 await asyncio.sleep(0.01)
         commands = group.machines[full_id].commands
@@ -278,9 +218,9 @@ def test_a_state_machine_that_raises_ends_the_process() -> None:
 
 def test_a_node_is_one_of_its_peers() -> None:
     with pytest.raises(ConfigError, match="not among its own peers"):
-        RaftConfig(node_id="node_4", port=1, peers=_PEERS, data_dir="")
+        RaftConfig(node_id="node_4", port=1, peers=THREE, data_dir="")
 
 
 def test_an_election_timeout_allows_for_lost_heartbeats() -> None:
     with pytest.raises(ConfigError, match="three times"):
-        RaftConfig(node_id="node_1", port=1, peers=_PEERS, data_dir="", election_timeout_ms=200)
+        RaftConfig(node_id="node_1", port=1, peers=THREE, data_dir="", election_timeout_ms=200)

@@ -107,6 +107,16 @@ async def test_commands_of_earlier_terms_end_unknown() -> None:
     assert not proposals.is_any_in_log
 
 
+async def test_a_command_that_a_snapshot_may_hold_ends_unknown() -> None:
+    proposals = Proposals()
+    first, second = proposals.add(b"one", None), proposals.add(b"two", None)
+    proposals.propose(_leader(), None)
+    proposals.skipped_to(2)
+    assert await _outcome(first) is OutcomeUnknownError
+    proposals.committed(3, 1, "two")
+    assert await _outcome(second) == "two"
+
+
 async def test_closing_ends_all_of_them() -> None:
     proposals = Proposals()
     in_log = proposals.add(b"one", None)

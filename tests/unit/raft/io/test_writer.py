@@ -6,8 +6,8 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from utils.raft.core.messages import Entry, EntryKind, Message, PreVoteResponse
-from utils.raft.core.ready import HardState, Ready
+from utils.raft.core.messages import Entry, EntryKind, LogBase, Message, PreVoteResponse, Snapshot
+from utils.raft.core.ready import Compaction, HardState, Ready
 from utils.raft.io.memory import MemoryStorage
 from utils.raft.io.writer import LogWriter
 
@@ -56,6 +56,48 @@ async def test_what_comes_during_a_write_shares_the_next_one() -> None:
     assert [await written.get() for _ in readies[1:]] == readies[1:]
     assert storage.writes == [(HardState(1), [1]), (HardState(3), [2, 3, 4, 5])]
     assert [*idle, writer.is_idle] == [False, True]
+    await writer.stop()
+
+
+class NotingStorage(MemoryStorage):
+    """Notes what reaches it, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[object] = []
+
+    def append(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
+        self.noted.append((hard_state, [entry.index for entry in entries]))
+
+    def begin_log(self, base: LogBase, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
+        self.noted.append((base, hard_state, [entry.index for entry in entries]))
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        self.noted.append(snapshot)
+
+
+async def test_a_log_begins_anew_in_its_turn_and_after_its_snapshot() -> None:
+    storage = NotingStorage()
+    written: asyncio.Queue[Ready] = asyncio.Queue()
+    writer = LogWriter(storage, written.put_nowait, lambda _: None)
+    snapshot, base = Snapshot(9, 1), LogBase(9, 1)
+    kept = (Entry(10, 1, EntryKind.COMMAND, b""),)
+    readies = [
+        _ready(1, HardState(1)),
+        Ready(snapshot=snapshot, compaction=Compaction(base), hard_state=HardState(2)),
+        Ready(compaction=Compaction(base, kept), entries=(Entry(11, 1, EntryKind.COMMAND, b""),)),
+        _ready(12, HardState(3)),
+    ]
+    for ready in readies:
+        writer.put(ready)
+    writer.start()
+    assert [await asyncio.wait_for(written.get(), 10) for _ in readies] == readies
+    assert storage.noted == [
+        (HardState(1), [1]),
+        snapshot,
+        (base, HardState(2), []),
+        (base, HardState(3), [10, 11, 12]),
+    ]
     await writer.stop()
 
 
