@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13utils/pb/raft.proto\x12\x11\x62ookstore.v1.raft\"\xb7\x01\n\x05\x45ntry\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12+\n\x04kind\x18\x03 \x01(\x0e\x32\x1d.bookstore.v1.raft.Entry.Kind\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"V\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n\x0cKIND_COMMAND\x10\x01\x12\x0e\n\nKIND_NO_OP\x10\x02\x12\x16\n\x12KIND_CONFIGURATION\x10\x03\"M\n\x0ePreVoteRequest\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x16\n\x0elast_log_index\x18\x02 \x01(\x04\x12\x15\n\rlast_log_term\x18\x03 \x01(\x04\"0\n\x0fPreVoteResponse\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0f\n\x07granted\x18\x02 \x01(\x08\"n\n\x12RequestVoteRequest\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x16\n\x0elast_log_index\x18\x02 \x01(\x04\x12\x15\n\rlast_log_term\x18\x03 \x01(\x04\x12\x1b\n\x13leadership_transfer\x18\x04 \x01(\x08\"4\n\x13RequestVoteResponse\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0f\n\x07granted\x18\x02 \x01(\x08\"\xa6\x01\n\x14\x41ppendEntriesRequest\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x16\n\x0eprev_log_index\x18\x02 \x01(\x04\x12\x15\n\rprev_log_term\x18\x03 \x01(\x04\x12)\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x18.bookstore.v1.raft.Entry\x12\x15\n\rleader_commit\x18\x05 \x01(\x04\x12\x0f\n\x07read_id\x18\x06 \x01(\x04\"\xa3\x01\n\x15\x41ppendEntriesResponse\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0f\n\x07success\x18\x02 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x03 \x01(\x04\x12\x16\n\x0e\x63onflict_index\x18\x04 \x01(\x04\x12\x15\n\rconflict_term\x18\x05 \x01(\x04\x12\x0f\n\x07read_id\x18\x06 \x01(\x04\x12\x16\n\x0erejected_index\x18\x07 \x01(\x04\"\xa2\x01\n\x16InstallSnapshotRequest\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x1b\n\x13last_included_index\x18\x02 \x01(\x04\x12\x1a\n\x12last_included_term\x18\x03 \x01(\x04\x12\x15\n\rconfiguration\x18\x04 \x01(\x0c\x12\x0e\n\x06offset\x18\x05 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\x0c\x12\x0c\n\x04\x64one\x18\x07 \x01(\x08\"b\n\x17InstallSnapshotResponse\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x1b\n\x13last_included_index\x18\x02 \x01(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0c\n\x04\x64one\x18\x04 \x01(\x08\"!\n\x11TimeoutNowRequest\x12\x0c\n\x04term\x18\x01 \x01(\x04\"\xc1\x05\n\x07Message\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x11\n\trecipient\x18\x02 \x01(\t\x12=\n\x10pre_vote_request\x18\x03 \x01(\x0b\x32!.bookstore.v1.raft.PreVoteRequestH\x00\x12?\n\x11pre_vote_response\x18\x04 \x01(\x0b\x32\".bookstore.v1.raft.PreVoteResponseH\x00\x12\x45\n\x14request_vote_request\x18\x05 \x01(\x0b\x32%.bookstore.v1.raft.RequestVoteRequestH\x00\x12G\n\x15request_vote_response\x18\x06 \x01(\x0b\x32&.bookstore.v1.raft.RequestVoteResponseH\x00\x12I\n\x16\x61ppend_entries_request\x18\x07 \x01(\x0b\x32\'.bookstore.v1.raft.AppendEntriesRequestH\x00\x12K\n\x17\x61ppend_entries_response\x18\x08 \x01(\x0b\x32(.bookstore.v1.raft.AppendEntriesResponseH\x00\x12M\n\x18install_snapshot_request\x18\t \x01(\x0b\x32).bookstore.v1.raft.InstallSnapshotRequestH\x00\x12O\n\x19install_snapshot_response\x18\n \x01(\x0b\x32*.bookstore.v1.raft.InstallSnapshotResponseH\x00\x12\x43\n\x13timeout_now_request\x18\x0b \x01(\x0b\x32$.bookstore.v1.raft.TimeoutNowRequestH\x00\x42\x06\n\x04\x62ody\"P\n\x0cMessageBatch\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12,\n\x08messages\x18\x02 \x03(\x0b\x32\x1a.bookstore.v1.raft.Message\"\x0b\n\tStreamEnd\"\x16\n\x14GetRaftStatusRequest\"\xd6\x01\n\x15GetRaftStatusResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x11\n\tleader_id\x18\x05 \x01(\t\x12\x16\n\x0eleader_address\x18\x06 \x01(\t\x12\x14\n\x0c\x63ommit_index\x18\x07 \x01(\x04\x12\x14\n\x0clast_applied\x18\x08 \x01(\x04\x12\x16\n\x0elast_log_index\x18\t \x01(\x04\x12\r\n\x05ready\x18\n \x01(\x08\x32\xbd\x01\n\x0bRaftService\x12J\n\x07\x44\x65liver\x12\x1f.bookstore.v1.raft.MessageBatch\x1a\x1c.bookstore.v1.raft.StreamEnd(\x01\x12\x62\n\rGetRaftStatus\x12\'.bookstore.v1.raft.GetRaftStatusRequest\x1a(.bookstore.v1.raft.GetRaftStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13utils/pb/raft.proto\x12\x11\x62ookstore.v1.raft\"\xb7\x01\n\x05\x45ntry\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12+\n\x04kind\x18\x03 \x01(\x0e\x32\x1d.bookstore.v1.raft.Entry.Kind\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"V\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n\x0cKIND_COMMAND\x10\x01\x12\x0e\n\nKIND_NO_OP\x10\x02\x12\x16\n\x12KIND_CONFIGURATION\x10\x03\"M\n\x0ePreVoteRequest\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x16\n\x0elast_log_index\x18\x02 \x01(\x04\x12\x15\n\rlast_log_term\x18\x03 \x01(\x04\"0\n\x0fPreVoteResponse\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0f\n\x07granted\x18\x02 \x01(\x08\"n\n\x12RequestVoteRequest\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x16\n\x0elast_log_index\x18\x02 \x01(\x04\x12\x15\n\rlast_log_term\x18\x03 \x01(\x04\x12\x1b\n\x13leadership_transfer\x18\x04 \x01(\x08\"4\n\x13RequestVoteResponse\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0f\n\x07granted\x18\x02 \x01(\x08\"\xb8\x01\n\x14\x41ppendEntriesRequest\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x16\n\x0eprev_log_index\x18\x02 \x01(\x04\x12\x15\n\rprev_log_term\x18\x03 \x01(\x04\x12)\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x18.bookstore.v1.raft.Entry\x12\x15\n\rleader_commit\x18\x05 \x01(\x04\x12\x0f\n\x07read_id\x18\x06 \x01(\x04\x12\x10\n\x08probe_id\x18\x07 \x01(\x04\"\xb5\x01\n\x15\x41ppendEntriesResponse\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0f\n\x07success\x18\x02 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x03 \x01(\x04\x12\x16\n\x0e\x63onflict_index\x18\x04 \x01(\x04\x12\x15\n\rconflict_term\x18\x05 \x01(\x04\x12\x0f\n\x07read_id\x18\x06 \x01(\x04\x12\x16\n\x0erejected_index\x18\x07 \x01(\x04\x12\x10\n\x08probe_id\x18\x08 \x01(\x04\"\xa2\x01\n\x16InstallSnapshotRequest\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x1b\n\x13last_included_index\x18\x02 \x01(\x04\x12\x1a\n\x12last_included_term\x18\x03 \x01(\x04\x12\x15\n\rconfiguration\x18\x04 \x01(\x0c\x12\x0e\n\x06offset\x18\x05 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\x0c\x12\x0c\n\x04\x64one\x18\x07 \x01(\x08\"b\n\x17InstallSnapshotResponse\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x1b\n\x13last_included_index\x18\x02 \x01(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0c\n\x04\x64one\x18\x04 \x01(\x08\"!\n\x11TimeoutNowRequest\x12\x0c\n\x04term\x18\x01 \x01(\x04\"\xc1\x05\n\x07Message\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x11\n\trecipient\x18\x02 \x01(\t\x12=\n\x10pre_vote_request\x18\x03 \x01(\x0b\x32!.bookstore.v1.raft.PreVoteRequestH\x00\x12?\n\x11pre_vote_response\x18\x04 \x01(\x0b\x32\".bookstore.v1.raft.PreVoteResponseH\x00\x12\x45\n\x14request_vote_request\x18\x05 \x01(\x0b\x32%.bookstore.v1.raft.RequestVoteRequestH\x00\x12G\n\x15request_vote_response\x18\x06 \x01(\x0b\x32&.bookstore.v1.raft.RequestVoteResponseH\x00\x12I\n\x16\x61ppend_entries_request\x18\x07 \x01(\x0b\x32\'.bookstore.v1.raft.AppendEntriesRequestH\x00\x12K\n\x17\x61ppend_entries_response\x18\x08 \x01(\x0b\x32(.bookstore.v1.raft.AppendEntriesResponseH\x00\x12M\n\x18install_snapshot_request\x18\t \x01(\x0b\x32).bookstore.v1.raft.InstallSnapshotRequestH\x00\x12O\n\x19install_snapshot_response\x18\n \x01(\x0b\x32*.bookstore.v1.raft.InstallSnapshotResponseH\x00\x12\x43\n\x13timeout_now_request\x18\x0b \x01(\x0b\x32$.bookstore.v1.raft.TimeoutNowRequestH\x00\x42\x06\n\x04\x62ody\"P\n\x0cMessageBatch\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12,\n\x08messages\x18\x02 \x03(\x0b\x32\x1a.bookstore.v1.raft.Message\"\x0b\n\tStreamEnd\"\x16\n\x14GetRaftStatusRequest\"\xd6\x01\n\x15GetRaftStatusResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x11\n\tleader_id\x18\x05 \x01(\t\x12\x16\n\x0eleader_address\x18\x06 \x01(\t\x12\x14\n\x0c\x63ommit_index\x18\x07 \x01(\x04\x12\x14\n\x0clast_applied\x18\x08 \x01(\x04\x12\x16\n\x0elast_log_index\x18\t \x01(\x04\x12\r\n\x05ready\x18\n \x01(\x08\x32\xbd\x01\n\x0bRaftService\x12J\n\x07\x44\x65liver\x12\x1f.bookstore.v1.raft.MessageBatch\x1a\x1c.bookstore.v1.raft.StreamEnd(\x01\x12\x62\n\rGetRaftStatus\x12\'.bookstore.v1.raft.GetRaftStatusRequest\x1a(.bookstore.v1.raft.GetRaftStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,25 +44,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REQUESTVOTERESPONSE']._serialized_start=469
   _globals['_REQUESTVOTERESPONSE']._serialized_end=521
   _globals['_APPENDENTRIESREQUEST']._serialized_start=524
-  _globals['_APPENDENTRIESREQUEST']._serialized_end=690
-  _globals['_APPENDENTRIESRESPONSE']._serialized_start=693
-  _globals['_APPENDENTRIESRESPONSE']._serialized_end=856
-  _globals['_INSTALLSNAPSHOTREQUEST']._serialized_start=859
-  _globals['_INSTALLSNAPSHOTREQUEST']._serialized_end=1021
-  _globals['_INSTALLSNAPSHOTRESPONSE']._serialized_start=1023
-  _globals['_INSTALLSNAPSHOTRESPONSE']._serialized_end=1121
-  _globals['_TIMEOUTNOWREQUEST']._serialized_start=1123
-  _globals['_TIMEOUTNOWREQUEST']._serialized_end=1156
-  _globals['_MESSAGE']._serialized_start=1159
-  _globals['_MESSAGE']._serialized_end=1864
-  _globals['_MESSAGEBATCH']._serialized_start=1866
-  _globals['_MESSAGEBATCH']._serialized_end=1946
-  _globals['_STREAMEND']._serialized_start=1948
-  _globals['_STREAMEND']._serialized_end=1959
-  _globals['_GETRAFTSTATUSREQUEST']._serialized_start=1961
-  _globals['_GETRAFTSTATUSREQUEST']._serialized_end=1983
-  _globals['_GETRAFTSTATUSRESPONSE']._serialized_start=1986
-  _globals['_GETRAFTSTATUSRESPONSE']._serialized_end=2200
-  _globals['_RAFTSERVICE']._serialized_start=2203
-  _globals['_RAFTSERVICE']._serialized_end=2392
+  _globals['_APPENDENTRIESREQUEST']._serialized_end=708
+  _globals['_APPENDENTRIESRESPONSE']._serialized_start=711
+  _globals['_APPENDENTRIESRESPONSE']._serialized_end=892
+  _globals['_INSTALLSNAPSHOTREQUEST']._serialized_start=895
+  _globals['_INSTALLSNAPSHOTREQUEST']._serialized_end=1057
+  _globals['_INSTALLSNAPSHOTRESPONSE']._serialized_start=1059
+  _globals['_INSTALLSNAPSHOTRESPONSE']._serialized_end=1157
+  _globals['_TIMEOUTNOWREQUEST']._serialized_start=1159
+  _globals['_TIMEOUTNOWREQUEST']._serialized_end=1192
+  _globals['_MESSAGE']._serialized_start=1195
+  _globals['_MESSAGE']._serialized_end=1900
+  _globals['_MESSAGEBATCH']._serialized_start=1902
+  _globals['_MESSAGEBATCH']._serialized_end=1982
+  _globals['_STREAMEND']._serialized_start=1984
+  _globals['_STREAMEND']._serialized_end=1995
+  _globals['_GETRAFTSTATUSREQUEST']._serialized_start=1997
+  _globals['_GETRAFTSTATUSREQUEST']._serialized_end=2019
+  _globals['_GETRAFTSTATUSRESPONSE']._serialized_start=2022
+  _globals['_GETRAFTSTATUSRESPONSE']._serialized_end=2236
+  _globals['_RAFTSERVICE']._serialized_start=2239
+  _globals['_RAFTSERVICE']._serialized_end=2428
 # @@protoc_insertion_point(module_scope)

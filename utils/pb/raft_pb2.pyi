@@ -177,12 +177,15 @@ class AppendEntriesRequest(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     LEADER_COMMIT_FIELD_NUMBER: _builtins.int
     READ_ID_FIELD_NUMBER: _builtins.int
+    PROBE_ID_FIELD_NUMBER: _builtins.int
     term: _builtins.int
     prev_log_index: _builtins.int
     prev_log_term: _builtins.int
     leader_commit: _builtins.int
     read_id: _builtins.int
     """The newest read that this message confirms leadership for (dissertation, section 6.4)."""
+    probe_id: _builtins.int
+    """Of a message without entries: grows with each one to this peer, so that its answer is known from late ones."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Entry]: ...
     def __init__(
@@ -194,10 +197,11 @@ class AppendEntriesRequest(_message.Message):
         entries: _abc.Iterable[Global___Entry] | None = ...,
         leader_commit: _builtins.int = ...,
         read_id: _builtins.int = ...,
+        probe_id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "leader_commit", b"leader_commit", "prev_log_index", b"prev_log_index", "prev_log_term", b"prev_log_term", "read_id", b"read_id", "term", b"term"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "leader_commit", b"leader_commit", "prev_log_index", b"prev_log_index", "prev_log_term", b"prev_log_term", "probe_id", b"probe_id", "read_id", b"read_id", "term", b"term"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -214,6 +218,7 @@ class AppendEntriesResponse(_message.Message):
     CONFLICT_TERM_FIELD_NUMBER: _builtins.int
     READ_ID_FIELD_NUMBER: _builtins.int
     REJECTED_INDEX_FIELD_NUMBER: _builtins.int
+    PROBE_ID_FIELD_NUMBER: _builtins.int
     term: _builtins.int
     success: _builtins.bool
     match_index: _builtins.int
@@ -224,6 +229,7 @@ class AppendEntriesResponse(_message.Message):
     read_id: _builtins.int
     rejected_index: _builtins.int
     """The request's prev_log_index, which tells a late rejection from a current one."""
+    probe_id: _builtins.int
     def __init__(
         self,
         *,
@@ -234,10 +240,11 @@ class AppendEntriesResponse(_message.Message):
         conflict_term: _builtins.int = ...,
         read_id: _builtins.int = ...,
         rejected_index: _builtins.int = ...,
+        probe_id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict_index", b"conflict_index", "conflict_term", b"conflict_term", "match_index", b"match_index", "read_id", b"read_id", "rejected_index", b"rejected_index", "success", b"success", "term", b"term"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict_index", b"conflict_index", "conflict_term", b"conflict_term", "match_index", b"match_index", "probe_id", b"probe_id", "read_id", b"read_id", "rejected_index", b"rejected_index", "success", b"success", "term", b"term"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,7 +28,7 @@ from utils.raft.core.messages import (
     Snapshot,
     TimeoutNowRequest,
 )
-from utils.raft.core.ready import HardState, Ready, Role, Status, TransferGivenUp
+from utils.raft.core.ready import HardState, PeerForgot, Ready, Role, Status, TransferGivenUp
 from utils.raft.core.state import NodeState
 from utils.raft.errors import NotLeaderError
 
@@ -253,8 +253,9 @@ class RaftCore:
             case InstallSnapshotRequest():
                 self._following.install_snapshot(sender, body)
             case AppendEntriesResponse() | InstallSnapshotResponse():
-                if leadership is not None and body.term == leadership.term:
-                    leadership.answered(sender, body)
+                is_of_this_term = leadership is not None and body.term == leadership.term
+                if leadership is not None and is_of_this_term and not leadership.answered(sender, body):
+                    self._state.events.append(PeerForgot(peer=sender))
 
     def _tick_as_leader(self, leadership: Leadership) -> None:
         state = self._state

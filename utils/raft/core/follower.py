@@ -84,12 +84,19 @@ def append_entries(log: RaftLog, request: AppendEntriesRequest) -> tuple[AppendE
             conflict_term=conflict_term,
             read_id=request.read_id,
             rejected_index=prev_log_index,
+            probe_id=request.probe_id,
         )
         return rejection, None
     truncated = _merge(log, entries)
     # Not further than this request has verified: what follows in the log may be another leader's (figure 2, rule 5).
     log.commit_to(min(request.leader_commit, last_index))
-    accepted = AppendEntriesResponse(term=request.term, success=True, match_index=last_index, read_id=request.read_id)
+    accepted = AppendEntriesResponse(
+        term=request.term,
+        success=True,
+        match_index=last_index,
+        read_id=request.read_id,
+        probe_id=request.probe_id,
+    )
     return accepted, truncated
 
 

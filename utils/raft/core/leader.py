@@ -64,12 +64,13 @@ class Leadership:
         self._replication.persisted(index)
         self._advance_commit()
 
-    def answered(self, peer: str, response: AppendEntriesResponse | InstallSnapshotResponse) -> None:
-        """`response` must be of this term."""
-        self._replication.answered(peer, response)
+    def answered(self, peer: str, response: AppendEntriesResponse | InstallSnapshotResponse) -> bool:
+        """`response` must be of this term. False if the peer has lost what it had acknowledged."""
+        is_sound = self._replication.answered(peer, response)
         if isinstance(response, AppendEntriesResponse):
             self._reads.acknowledged(peer, response.read_id)
         self._advance_commit()
+        return is_sound
 
     def take_requests(self) -> list[tuple[str, Request]]:
         """What to send now, to whom."""

@@ -77,6 +77,8 @@ class AppendEntriesRequest(msgspec.Struct, frozen=True, tag=True):
     leader_commit: int
     # The newest read that an answer to this message confirms leadership for (dissertation, section 6.4). 0: none.
     read_id: int = 0
+    # Of a message without entries: grows with each one to this peer, so that its answer is known from late ones.
+    probe_id: int = 0
 
 
 class AppendEntriesResponse(msgspec.Struct, frozen=True, tag=True):
@@ -91,6 +93,7 @@ class AppendEntriesResponse(msgspec.Struct, frozen=True, tag=True):
     read_id: int = 0
     # The request's prev_log_index, which tells a late rejection from a current one.
     rejected_index: int = 0
+    probe_id: int = 0
 
 
 class InstallSnapshotRequest(msgspec.Struct, frozen=True, tag=True):

@@ -17,7 +17,10 @@ class ProgressState(enum.Enum):
 
 
 class Progress:
-    """`match_index` is proven and never shrinks; `next_index` is a guess, always beyond it."""
+    """`match_index` is proven and never shrinks, unless the follower's disk was lost.
+
+    `next_index` is a guess, always beyond it.
+    """
 
     def __init__(self, next_index: int) -> None:
         self.match_index = 0
@@ -28,6 +31,9 @@ class Progress:
         self._was_active = True
         self.newest_read_sent = 0
         self._is_probe_sent = False
+        # Of the newest message without entries, and what was proven when it left.
+        self._probe_id = 0
+        self._match_when_probed = 0
         # The last index of each message with entries on the way, in the order of sending.
         self._in_flight: deque[int] = deque()
         # Of the snapshot that is sent: how many bytes the follower has, as far as it said.
@@ -61,8 +67,12 @@ class Progress:
         self._in_flight.append(last_index)
         self.next_index = last_index + 1
 
-    def sent_probe(self) -> None:
+    def send_probe(self) -> int:
+        """A message without entries leaves, with this id."""
         self._is_probe_sent = True
+        self._probe_id += 1
+        self._match_when_probed = self.match_index
+        return self._probe_id
 
     def sent_chunk(self) -> None:
         self._is_chunk_sent = True
@@ -101,6 +111,16 @@ class Progress:
         self.next_index = max(self.next_index, self.match_index + 1)
         while self._in_flight and self._in_flight[0] <= self.match_index:
             self._in_flight.popleft()
+
+    def has_forgotten(self, response: AppendEntriesResponse) -> bool:
+        """Whether the follower lacks what it had acknowledged before it was asked: its disk was lost."""
+        return response.probe_id == self._probe_id > 0 and response.rejected_index <= self._match_when_probed
+
+    def begin_anew(self, rejected_index: int) -> None:
+        """Nothing is proven any more."""
+        self.match_index = self._match_when_probed = 0
+        self.next_index = rejected_index + 1
+        self.state = ProgressState.PROBE
 
     def rejected(self, response: AppendEntriesResponse, log: RaftLog) -> None:
         """The follower's log does not match at `response.rejected_index`: probe further back.

@@ -75,7 +75,13 @@ class TransferGivenUp(msgspec.Struct, frozen=True, tag=True):
     target: str
 
 
-Event = RoleChanged | LogTruncated | SnapshotInstalled | TransferGivenUp
+class PeerForgot(msgspec.Struct, frozen=True, tag=True):
+    """A follower lacks what it had acknowledged: its disk was lost. It is sent everything again."""
+
+    peer: str
+
+
+Event = RoleChanged | LogTruncated | SnapshotInstalled | TransferGivenUp | PeerForgot
 
 
 class Ready(msgspec.Struct, frozen=True):

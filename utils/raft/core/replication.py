@@ -37,20 +37,25 @@ class Replication:
         """The leader's own disk has its entries of this term up to `index`."""
         self._own_match_index = max(self._own_match_index, index)
 
-    def answered(self, peer: str, response: AppendEntriesResponse | InstallSnapshotResponse) -> None:
-        """`response` must be of this term."""
+    def answered(self, peer: str, response: AppendEntriesResponse | InstallSnapshotResponse) -> bool:
+        """`response` must be of this term. False if the peer has lost what it had acknowledged."""
         progress = self._peers[peer]
+        has_forgotten = False
         progress.is_active = True
         match response:
             case AppendEntriesResponse(success=True):
                 progress.accepted(response.match_index, self._log.base.index)
             case AppendEntriesResponse():
+                has_forgotten = progress.has_forgotten(response)
+                if has_forgotten:
+                    progress.begin_anew(response.rejected_index)
                 progress.rejected(response, self._log)
             case InstallSnapshotResponse(done=True):
                 progress.accepted(response.last_included_index, self._log.base.index)
             case InstallSnapshotResponse():
                 if response.last_included_index == progress.snapshot_index:
                     progress.received_chunks(response.offset)
+        return not has_forgotten
 
     def take_majority_activity(self) -> bool:
         """Whether a majority, this node included, has answered since the last call (dissertation, section 6.2)."""
@@ -116,7 +121,6 @@ class Replication:
                 continue
             if self._heartbeat_due or progress.wants_probe() or progress.newest_read_sent < read_id:
                 yield peer, self._request(progress, (), read_id)
-                progress.sent_probe()
         self._heartbeat_due = False
         if all(progress.state is not ProgressState.SNAPSHOT for progress in self._peers.values()):
             self._source.drop()
@@ -156,4 +160,5 @@ class Replication:
             entries=entries,
             leader_commit=self._log.commit_index,
             read_id=read_id,
+            probe_id=0 if entries else progress.send_probe(),
         )

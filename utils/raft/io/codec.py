@@ -73,6 +73,7 @@ def _append_to_proto(body: AppendEntriesRequest) -> raft_pb2.AppendEntriesReques
         ],
         leader_commit=body.leader_commit,
         read_id=body.read_id,
+        probe_id=body.probe_id,
     )
 
 
@@ -84,4 +85,5 @@ def _append_from_proto(proto: raft_pb2.AppendEntriesRequest) -> AppendEntriesReq
         entries=tuple(Entry(entry.index, entry.term, EntryKind(entry.kind), entry.data) for entry in proto.entries),
         leader_commit=proto.leader_commit,
         read_id=proto.read_id,
+        probe_id=proto.probe_id,
     )

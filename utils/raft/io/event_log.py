@@ -1,7 +1,7 @@
 """What the core reports, in the log of the service."""
 
 from utils.observe.logging import get_logger
-from utils.raft.core.ready import Event, LogTruncated, RoleChanged, SnapshotInstalled, TransferGivenUp
+from utils.raft.core.ready import Event, LogTruncated, PeerForgot, RoleChanged, SnapshotInstalled, TransferGivenUp
 
 log = get_logger()
 
@@ -16,3 +16,5 @@ def log_event(event: Event) -> None:
             log.info("a snapshot of the leader was installed", index=index, term=term)
         case TransferGivenUp(target):
             log.warning("leadership was not handed over in time", target=target)
+        case PeerForgot(peer):
+            log.error("a peer has lost what it had acknowledged, and gets everything again", peer=peer)

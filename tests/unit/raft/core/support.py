@@ -19,7 +19,7 @@ from utils.raft.core.messages import (
     RequestVoteResponse,
     Snapshot,
 )
-from utils.raft.core.ready import HardState, Ready, Role
+from utils.raft.core.ready import Event, HardState, Ready, Role
 
 _B = TypeVar("_B")
 
@@ -76,6 +76,7 @@ class Bench:
         self.log = list(log)
         self.snapshot = snapshot
         self.needs_snapshot = False
+        self.events: list[Event] = []
         self.committed: list[Entry] = []
         self.confirmed_reads: list[tuple[int, int]] = []
         self.sent: list[Message] = []
@@ -98,6 +99,7 @@ class Bench:
                 del self.log[entry.index - self.base.index - 1 :]
                 self.log.append(entry)
             self.needs_snapshot |= ready.needs_snapshot
+            self.events += ready.events
             self.sent += ready.early_messages + ready.messages
             self.committed += ready.committed
             self.confirmed_reads += ready.confirmed_reads

@@ -102,10 +102,11 @@ def test_a_leader_sends_empty_append_entries_at_once_and_at_every_heartbeat_5_2(
     bench = Bench()
     bench.campaign()
     bench.receive("b", RequestVoteResponse(1, granted=True))
-    heartbeat = AppendEntriesRequest(1, 0, 0, (), 0)
-    assert bench.sent == [Message("a", "b", heartbeat), Message("a", "c", heartbeat)]
+    first = AppendEntriesRequest(1, 0, 0, (), 0, probe_id=1)
+    assert bench.sent == [Message("a", "b", first), Message("a", "c", first)]
     assert bench.tick(HEARTBEAT_TICKS - 1) == []
-    assert bench.tick() == [Message("a", "b", heartbeat), Message("a", "c", heartbeat)]
+    second = AppendEntriesRequest(1, 0, 0, (), 0, probe_id=2)
+    assert bench.tick() == [Message("a", "b", second), Message("a", "c", second)]
 
 
 def test_a_candidate_that_hears_the_leader_of_its_term_follows_it_5_2() -> None:
