@@ -10,8 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from frontend.server import PageServer
-from tests.unit.frontend.fake_orchestrator import APPROVED, ORDER_ID, FakeOrchestrator, refusal, rejected
-from utils.catalogue import load_catalogue
+from tests.unit.frontend.fake_orchestrator import APPROVED, BOOKS, ORDER_ID, FakeOrchestrator, refusal, rejected
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
@@ -116,7 +115,7 @@ def test_order_has_every_field_of_the_contract(page: Page, shop: FakeOrchestrato
 
 def test_what_the_customer_chooses_is_what_is_ordered(page: Page, shop: FakeOrchestrator) -> None:
     page.get_by_label("Card number").fill("4111-1111 1111 1111")
-    page.get_by_label("Name").fill("Grace Hopper")
+    page.get_by_label("Name", exact=True).fill("Grace Hopper")
     page.get_by_label("Express").check()
     page.get_by_label("Wrap it as a gift").check()
     page.get_by_label("Message on the card").fill("Happy birthday!")
@@ -214,7 +213,7 @@ def test_changed_order_is_another_one(page: Page, shop: FakeOrchestrator) -> Non
     shop.checkout_answers = [(503, refusal("unavailable", "Try again."))]
     press(page)
     expect(hook(page, "alert-error")).to_contain_text("Nothing was ordered")
-    page.get_by_label("Name").fill("Grace Hopper")
+    page.get_by_label("Name", exact=True).fill("Grace Hopper")
     press(page)
     expect(hook(page, "alert-success")).to_be_visible()
     first, second = shop.posted
@@ -292,7 +291,7 @@ def test_search_finds_titles_authors_and_subjects(page: Page) -> None:
     search.fill("")
     expect(shown).to_have_count(24)
     page.get_by_role("button", name=re.compile("Show all")).click()
-    expect(shown).to_have_count(len(load_catalogue()))
+    expect(shown).to_have_count(len(BOOKS))
 
 
 def test_basket_outlives_the_page(page: Page) -> None:
@@ -311,7 +310,7 @@ def test_keyboard_alone_is_enough(page: Page, shop: FakeOrchestrator) -> None:
     page.keyboard.press("Tab")
     focused = page.evaluate("document.activeElement.getAttribute('aria-label')")
     assert focused == "Copies of Book A"
-    page.get_by_label("Name").press("Enter")
+    page.get_by_label("Name", exact=True).press("Enter")
     expect(hook(page, "alert-success")).to_be_visible()
     assert len(shop.posted) == 1
 
