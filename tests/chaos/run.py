@@ -82,7 +82,7 @@ def run(plan: Plan, directory: Path, say: Callable[[str], None]) -> Verdict:
                 say=lambda line: say(f"{recorder.now_s():7.1f} s  {line}"),
             )
             cycles = _disturb(plan, injector, recorder, say)
-            injector.wait_until_all_run()
+            injector.wait_until_running()
             recorder.history.healed_at_s = recorder.now_s()
             say(f"{recorder.now_s():7.1f} s  healed; the last orders end")
         finally:
