@@ -90,6 +90,7 @@ def run(plan: Plan, directory: Path, say: Callable[[str], None]) -> Verdict:
             finish_by = time.monotonic() + FINISH_S
             for shopper in shoppers:
                 shopper.join(max(0.0, finish_by - time.monotonic()))
+            door.close()
         injector.wait_until_healthy()
         verdict = _judge(plan, recorder, observer, cycles, directory)
     for line in verdict.report():
