@@ -14,24 +14,16 @@ THREE = {"node_1": "host_1:1", "node_2": "host_2:1", "node_3": "host_3:1"}
 
 
 class Group:
-    def __init__(self, peers: dict[str, str], snapshot_entries: int) -> None:
+    def __init__(self, peers: dict[str, str], settings: dict[str, int]) -> None:
         self.network = MemoryNetwork()
         self.disks = {node_id: MemoryStorage() for node_id in peers}
         self.machines: dict[str, Journal] = {}
         self.nodes: dict[str, RaftNode] = {}
         self._peers = peers
-        self._snapshot_entries = snapshot_entries
+        self._settings = {"election_timeout_ms": 150, "heartbeat_interval_ms": 30, **settings}
 
     async def start(self, node_id: str) -> RaftNode:
-        config = RaftConfig(
-            node_id=node_id,
-            port=1,
-            peers=self._peers,
-            data_dir="",
-            election_timeout_ms=150,
-            heartbeat_interval_ms=30,
-            snapshot_entries=self._snapshot_entries,
-        )
+        config = RaftConfig(node_id=node_id, port=1, peers=self._peers, data_dir="", **self._settings)
         self.machines[node_id] = Journal()
         transport = self.network.transport(node_id)
         node = RaftNode(config, self.machines[node_id], storage=self.disks[node_id], transport=transport)
@@ -59,8 +51,9 @@ class Group:
 
 
 @contextlib.asynccontextmanager
-async def group_of(peers: dict[str, str], *, snapshot_entries: int = 10_000) -> AsyncIterator[Group]:
-    group = Group(peers, snapshot_entries)
+async def group_of(peers: dict[str, str], **settings: int) -> AsyncIterator[Group]:
+    """`settings` replace fields of RaftConfig."""
+    group = Group(peers, settings)
     try:
         for node_id in peers:
             await group.start(node_id)

@@ -50,7 +50,8 @@ async def test_a_long_log_is_applied_in_order() -> None:
 
 
 async def test_a_command_of_a_deposed_leader_is_dropped_when_its_successor_says_so() -> None:
-    async with group_of(THREE) as group:
+    # The successor must be there before the deposed leader gives up, also on a busy machine.
+    async with group_of(THREE, election_timeout_ms=600) as group:
         old = await group.leader()
         index = old.status.last_log_index
         group.network.cut_off = {old.status.node_id}
