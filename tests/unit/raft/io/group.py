@@ -23,7 +23,7 @@ class Group:
         self._settings = {"election_timeout_ms": 150, "heartbeat_interval_ms": 30, **settings}
 
     async def start(self, node_id: str) -> RaftNode:
-        config = RaftConfig(node_id=node_id, port=1, peers=self._peers, data_dir="", **self._settings)
+        config = RaftConfig(node_id=node_id, port=1, peers=self._peers, data_dir="", **self._settings)  # type: ignore[arg-type]
         self.machines[node_id] = Journal()
         transport = self.network.transport(node_id)
         node = RaftNode(config, self.machines[node_id], storage=self.disks[node_id], transport=transport)
