@@ -44,7 +44,8 @@ def _explore(name: str, *, with_code: bool) -> int:
     explored = explore(SCENARIOS[name], with_code=with_code)
     elapsed_s = time.monotonic() - started
     verdict = "holds" if explored.counter_example is None else "BREAKS"
-    print(f"{name:20} {verdict}: {explored.states:,} states, {explored.steps:,} steps, {elapsed_s:.0f} s", flush=True)
+    extent = "all" if explored.is_complete else f"every trace of up to {explored.depth} steps,"
+    print(f"{name:20} {verdict}: {extent} {explored.states:,} states, {elapsed_s:.0f} s", flush=True)
     if explored.counter_example is not None:
         print(explored.counter_example)
         return 1

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tests.model.promises import Fault
-from tests.model.world import State, Step, World
+from tests.model.reduction import Reduction
+from tests.model.state import State, Step
+from tests.model.world import World
 
 # Steps of a healed world until every order has ended.
 HEALED_STEPS_MAX = 500
@@ -24,6 +26,8 @@ class CounterExample:
 class Explored:
     states: int
     steps: int
+    # All traces of up to this many steps are explored.
+    depth: int
     # Whether there was nothing left to explore.
     is_complete: bool
     counter_example: CounterExample | None = None
@@ -34,16 +38,16 @@ class Explorer:
 
     def __init__(self, world: World, *, reduces: bool = True, checks_end: bool = True) -> None:
         self._world = world
-        self._reduces = reduces
+        self._reduction = Reduction(world) if reduces else None
         self._checks_end = checks_end
         self._came_by: dict[State, tuple[State, Step] | None] = {}
         # By log, queue, database and payment: whether a healed world ends from there.
         self._ends: dict[tuple[int, int, int, int], CounterExample | None] = {}
 
-    def run(self, states_max: int | None = None) -> Explored:
-        """Ends at the first fault, when all is explored, or when more than `states_max` states are known."""
-        world, came_by = self._world, self._came_by
-        steps_taken = 0
+    def run(self) -> Explored:
+        """Ends at the first fault, when all is explored, or when the scenario's bound of states is passed."""
+        world, came_by, states_max = self._world, self._came_by, self._world.scenario.states_max
+        steps_taken = depth = 0
         frontier = [world.initial()]
         came_by[frontier[0]] = None
         while frontier:
@@ -51,7 +55,7 @@ class Explorer:
             for state in frontier:
                 for step, following_state, fault in world.steps(state):
                     steps_taken += 1
-                    after = world.reduced(following_state) if self._reduces else following_state
+                    after = self._reduction.reduced(following_state) if self._reduction else following_state
                     if fault is None and after in came_by:
                         continue
                     broken = fault or world.check(after)
@@ -59,13 +63,14 @@ class Explorer:
                     if broken is not None or healed is not None:
                         trace = (*self._trace(state), world.describe(step, state, after))
                         example = CounterExample(broken, trace) if broken else _joined(trace, healed)
-                        return Explored(len(came_by), steps_taken, is_complete=False, counter_example=example)
+                        return Explored(len(came_by), steps_taken, depth, is_complete=False, counter_example=example)
                     came_by[after] = (state, step)
                     following.append(after)
                 if states_max is not None and len(came_by) > states_max:
-                    return Explored(len(came_by), steps_taken, is_complete=False)
+                    return Explored(len(came_by), steps_taken, depth, is_complete=False)
             frontier = following
-        return Explored(len(came_by), steps_taken, is_complete=True)
+            depth += 1
+        return Explored(len(came_by), steps_taken, depth, is_complete=True)
 
     @property
     def known(self) -> Iterable[State]:

@@ -6,7 +6,8 @@ from tests.model.explorer import Explored, Explorer
 from tests.model.lockstep import lockstep_parts
 from tests.model.parts import model_parts, resources
 from tests.model.rules import Rule
-from tests.model.world import Scenario, World
+from tests.model.scenario import Scenario
+from tests.model.world import World
 
 ONE_LEADER = Scenario("1x2", leaders=1)
 TWO_LEADERS = Scenario("2x1", attempts=(1,))
@@ -18,7 +19,7 @@ LAST_COPY = Scenario("last-copy", leaders=1, attempts=(1, 2))
 LAST_COPY_DECLINED = Scenario("last-copy-declined", leaders=1, attempts=(1, 2), declined=(1,))
 TWO_BY_TWO = Scenario("2x2")
 DECLINED_TWICE = Scenario("2x2-declined", declined=(1,))
-THREE_LEADERS = Scenario("3x1", leaders=3, attempts=(1,))
+THREE_LEADERS = Scenario("3x1", leaders=3, attempts=(1,), states_max=1_000_000)
 LAST_COPY_TWICE = Scenario("last-copy-1x2", leaders=1, attempts=(2, 2))
 
 # Named by leaders x attempts of each. Those of the first group take seconds, those of the second minutes.
