@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from tests.simulation.planted_bugs import PlantedBug
-from tests.unit.raft.core import test_snapshots
+from tests.unit.raft.core import test_compaction, test_snapshot_receiver, test_snapshot_sender
 from utils.raft.core import follower
 from utils.raft.core.campaign import Campaign
 from utils.raft.core.leader import Leadership
@@ -99,7 +99,7 @@ def keeps_the_log_that_a_snapshot_made_obsolete(patch: pytest.MonkeyPatch) -> No
         return (LogBase(index, snapshot.last_included_term), kept) if base.index < index else None
 
     patch.setattr("tests.simulation.disk.log_beside_snapshot", log_beside_snapshot)
-    patch.setattr(test_snapshots, "log_beside_snapshot", log_beside_snapshot)
+    patch.setattr(test_compaction, "log_beside_snapshot", log_beside_snapshot)
 
 
 def never_repeats_a_lost_chunk(patch: pytest.MonkeyPatch) -> None:
@@ -149,16 +149,19 @@ PLANTED_SNAPSHOT_BUGS: tuple[PlantedBug, ...] = (
 RARE_SNAPSHOT_BUGS: tuple[tuple[PlantedBug, Callable[[], None]], ...] = (
     (
         restarts_its_log_at_every_snapshot,
-        test_snapshots.test_entries_after_a_snapshot_that_the_log_goes_on_from_stay_figure_13,
+        test_snapshot_receiver.test_entries_after_a_snapshot_that_the_log_goes_on_from_stay_figure_13,
     ),
     (
         takes_a_sent_snapshot_for_an_installed_one,
-        test_snapshots.test_a_snapshot_that_was_sent_is_not_taken_for_installed_5_3,
+        test_snapshot_sender.test_a_snapshot_that_was_sent_is_not_taken_for_installed_5_3,
     ),
     (
         keeps_the_log_that_a_snapshot_made_obsolete,
-        test_snapshots.test_the_log_of_a_deposed_leader_does_not_outlive_a_snapshot,
+        test_compaction.test_the_log_of_a_deposed_leader_does_not_outlive_a_snapshot,
     ),
-    (forgets_the_term_of_the_last_entry_it_compacted, test_snapshots.test_a_compacted_log_goes_on_from_its_base_7),
-    (compacts_away_what_a_follower_waits_for, test_snapshots.test_the_log_waits_for_a_follower_that_gets_a_snapshot),
+    (forgets_the_term_of_the_last_entry_it_compacted, test_compaction.test_a_compacted_log_goes_on_from_its_base_7),
+    (
+        compacts_away_what_a_follower_waits_for,
+        test_snapshot_sender.test_the_log_waits_for_a_follower_that_gets_a_snapshot,
+    ),
 )
