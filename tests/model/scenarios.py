@@ -14,8 +14,9 @@ TWO_LEADERS = Scenario("2x1", attempts=(1,))
 DECLINED = Scenario("2x1-declined", attempts=(1,), declined=(1,))
 POWER_CUTS = Scenario("2x1-power-cuts", attempts=(1,), has_power_cuts=True)
 LOST_DISK = Scenario("1x1-lost-disk", leaders=1, attempts=(1,), has_lost_disk=True)
+# Only to see a rule missed: too big for more.
 LOST_DISK_TWICE = Scenario("1x2-lost-disk", leaders=1, has_lost_disk=True)
-LAST_COPY = Scenario("last-copy", leaders=1, attempts=(1, 2))
+LAST_COPY = Scenario("last-copy", leaders=1, attempts=(1, 1))
 LAST_COPY_DECLINED = Scenario("last-copy-declined", leaders=1, attempts=(1, 2), declined=(1,))
 TWO_BY_TWO = Scenario("2x2")
 DECLINED_TWICE = Scenario("2x2-declined", declined=(1,))
@@ -24,7 +25,7 @@ LAST_COPY_TWICE = Scenario("last-copy-1x2", leaders=1, attempts=(2, 2))
 
 # Named by leaders x attempts of each. Those of the first group take seconds, those of the second minutes.
 SHORT = (ONE_LEADER, TWO_LEADERS, DECLINED, POWER_CUTS, LOST_DISK, LAST_COPY, LAST_COPY_DECLINED)
-LONG = (TWO_BY_TWO, DECLINED_TWICE, THREE_LEADERS, LAST_COPY_TWICE, LOST_DISK_TWICE)
+LONG = (TWO_BY_TWO, DECLINED_TWICE, THREE_LEADERS, LAST_COPY_TWICE)
 SCENARIOS = {scenario.name: scenario for scenario in (*SHORT, *LONG)}
 
 
