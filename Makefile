@@ -1,5 +1,5 @@
 # Each target sets up whatever it needs: Python 3.11+, make and a package registry are enough.
-.PHONY: help setup up down reset status test test-fast check format proto bench chaos sim
+.PHONY: help setup up down reset status test test-fast check format proto bench chaos sim model
 .DEFAULT_GOAL := help
 
 export UV_PYTHON_DOWNLOADS := never
@@ -60,3 +60,6 @@ chaos: setup ## Breaks a bookstore of its own while clients order, and checks ev
 
 sim: setup ## Simulates Raft clusters under faults, from seeds (SEEDS=n)
 	@$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),300)
+
+model: setup ## Explores a model of the order protocol, with the real code in lockstep
+	@$(PYTHON) -m tests.model

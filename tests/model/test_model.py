@@ -46,10 +46,15 @@ def test_a_second_wall_is_not_missed_while_the_first_stands(rule: Rule, scenario
     assert explored.is_complete
 
 
-def test_what_the_explorer_leaves_out_hides_no_state() -> None:
+@pytest.mark.parametrize(
+    "scenario",
+    [ONE_LEADER, pytest.param(TWO_LEADERS, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])],
+    ids=lambda scenario: scenario.name,
+)
+def test_what_the_explorer_leaves_out_hides_no_state(scenario: Scenario) -> None:
     seen = []
     for reduces in (True, False):
-        world = world_of(ONE_LEADER)
+        world = world_of(scenario)
         explorer = Explorer(world, reduces=reduces)
         assert explorer.run().is_complete
         seen.append({world.outside(state) for state in explorer.known})

@@ -15,7 +15,7 @@ from tests.support.chromium import needs_chromium, press
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300), needs_chromium]
 
-SCREENS = {"desktop": (1280, 900), "phone": (360, 740)}
+SCREENS = {"desktop": (1200, 900), "phone": (360, 740)}
 
 
 def first_sight(page: Page) -> None:
