@@ -62,7 +62,7 @@ class GenerativeAi:
             self._model = await asyncio.to_thread(self._open_model)
         except Exception as error:  # noqa: BLE001 (whatever a library raises for a key, a URL or a proxy)
             # Its message might quote the key.
-            log.error("generative AI cannot be used: the fallback answers", cause=type(error).__name__)
+            log.warning("generative AI cannot be used: the fallback answers", cause=type(error).__name__)
         else:
             log.info("generative AI is ready", model=self._config.google_model)
 
