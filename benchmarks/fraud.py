@@ -18,8 +18,8 @@ from fraud_detection.detector import Detector
 from fraud_detection.fingerprint import Fingerprints
 from utils.catalogue import load_catalogue
 
-# Weights were chosen by the seeds from 1 to 20.
-HELD_SEED: Final = 20_261
+# Weights were chosen by the seeds from 1 to 20. This one is looked at only to judge: who tunes by it takes another.
+HELD_SEED: Final = 48_611
 PRECISION_MIN: Final = 0.95
 RECALL_MIN: Final = 0.85
 

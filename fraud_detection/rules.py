@@ -20,7 +20,8 @@ tests stolen cards brings a new one each time, who only orders often does not.
 | PACE (10) | the customer ordered more than 10 times in the window; more than 100 | 5; 10 | D |
 | | the customer's last order is less than 2 s ago | 5 | D |
 | | the card or account was used more than 10 times in the window; more than 100 | 5; 10 | E |
-| LINKS (80) | a contact's 2nd, 3rd, 5th, 9th new card or account within a day | 15; 30; 40; 65 | E |
+| LINKS (80) | a contact's 5th, 9th new card or account within a day | 40; 65 | E |
+| | its 2nd, 3rd, where the email address looks random | 15; 30 | E |
 | | an address's 4th, 7th, 13th new card or account within a day | 10; 20; 30 | E |
 | MODEL | what a generative model adds, at most FRAUD_AI_WEIGHT_MAX | 0 to 30 | E |
 """
@@ -42,7 +43,10 @@ _COPIES_USUAL: Final = 20
 _BOOKS_MANY: Final = 50
 _PACE_WEIGHTS: Final = ((100, 10), (10, 5))
 _INTERVAL_S_MIN: Final = 2.0
-_CUSTOMER_LINK_WEIGHTS: Final = ((9, 65), (5, 40), (3, 30), (2, 15))
+_CUSTOMER_LINK_WEIGHTS: Final = ((9, 65), (5, 40))
+# Two or three cards are what people have whose bank declines one; with an address that nobody would remember, they are
+# not.
+_RANDOM_CONTACT_LINK_WEIGHTS: Final = (*_CUSTOMER_LINK_WEIGHTS, (3, 30), (2, 15))
 _ADDRESS_LINK_WEIGHTS: Final = ((13, 30), (7, 20), (4, 10))
 # Counting links may stop here.
 LINKS_MAX: Final = 16
@@ -211,7 +215,9 @@ def _payment_signals(suspect: Suspect) -> Iterator[Signal]:
     if _differ(suspect.instrument_country, suspect.billing_address.country):
         message = "the card or account is of another country than the billing address"
         yield _signal(Kind.PLACE, "payment_country_mismatch", message, 35)
-    if weight := _step(suspect.customer_new_instruments, _CUSTOMER_LINK_WEIGHTS):
+    random = looks_random(suspect.customer.contact, suspect.customer.name)
+    link_weights = _RANDOM_CONTACT_LINK_WEIGHTS if random else _CUSTOMER_LINK_WEIGHTS
+    if weight := _step(suspect.customer_new_instruments, link_weights):
         message = "this contact paid with many different cards or accounts"
         yield _signal(Kind.LINKS, "many_cards", message, weight, "/user/contact")
     if weight := _step(suspect.address_new_instruments, _ADDRESS_LINK_WEIGHTS):
