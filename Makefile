@@ -1,5 +1,5 @@
 # Each target sets up whatever it needs: Python 3.11+, make and a package registry are enough.
-.PHONY: help setup up down reset status test test-fast check format proto bench
+.PHONY: help setup up down reset status test test-fast check format proto bench chaos sim
 .DEFAULT_GOAL := help
 
 export UV_PYTHON_DOWNLOADS := never
@@ -54,3 +54,9 @@ proto: setup ## Generates the code of utils/pb/*.proto
 
 bench: setup ## Drives checkouts through a system of its own and prints what they cost
 	@$(PYTHON) -m benchmarks.checkout
+
+chaos: setup ## Breaks a bookstore of its own while clients order, and checks every promise (CYCLES=n, SEED=n)
+	@$(PYTHON) -m tests.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))
+
+sim: setup ## Simulates Raft clusters under faults, from seeds (SEEDS=n)
+	@$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),300)

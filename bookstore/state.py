@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import IO
 
@@ -9,6 +10,8 @@ import msgspec
 
 STATE_FILE = "system.json"
 LOCK_FILE = "system.lock"
+_LOCK_TRIES = 10
+_LOCK_PAUSE_S = 0.05
 
 
 class ProcessState(msgspec.Struct, frozen=True):
@@ -50,6 +53,15 @@ def read_state(data_directory: Path) -> SystemState | None:
 def lock(data_directory: Path) -> IO[bytes] | None:
     """Holds the data directory while the returned file is open; None when another system holds it."""
     data_directory.mkdir(parents=True, exist_ok=True)
+    for _ in range(_LOCK_TRIES):
+        if file := _try_lock(data_directory):
+            return file
+        # A reader that looks whether a system runs holds it for an instant.
+        time.sleep(_LOCK_PAUSE_S)
+    return None
+
+
+def _try_lock(data_directory: Path) -> IO[bytes] | None:
     file = (data_directory / LOCK_FILE).open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -63,7 +75,7 @@ def is_locked(data_directory: Path) -> bool:
     """Whether a system runs in this data directory."""
     if not (data_directory / LOCK_FILE).exists():
         return False
-    held = lock(data_directory)
+    held = _try_lock(data_directory)
     if held is None:
         return True
     held.close()

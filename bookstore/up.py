@@ -33,6 +33,8 @@ async def up(data_directory: Path, *, on_free_ports: bool) -> None:
     if held is None:
         raise CannotStart(f"a bookstore already runs in {data_directory}: `make down` stops it, `make status` shows it")
     with held:
+        # What a supervisor that was killed has left says nothing of this one.
+        (data_directory / state.STATE_FILE).unlink(missing_ok=True)
         ports = free_ports() if on_free_ports else PORTS
         _check_machine(data_directory, ports)
         await _run(data_directory, ports)

@@ -17,11 +17,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0, help="how long faults go on")
     parser.add_argument("--cycles", type=int, help="how many faults there are, however long they take")
     parser.add_argument("--seed", type=int, help="replays the schedule of an earlier run")
+    parser.add_argument("--keep", action="store_true", help="keep logs and history of a run without violations too")
     arguments = parser.parse_args()
     seed = new_seed() if arguments.seed is None else arguments.seed
     directory = Path(tempfile.mkdtemp(prefix="bookstore-chaos-"))
     verdict = run(Plan(seed, arguments.seconds, arguments.cycles), directory, lambda line: print(line, flush=True))
-    if verdict.passed:
+    if verdict.passed and not arguments.keep:
         shutil.rmtree(directory)
     else:
         print(f"logs, history and evidence are in {directory}")

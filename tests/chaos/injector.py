@@ -1,9 +1,10 @@
 """Carries faults out on a running system, with signals only: what happens to the processes is what happens in life."""
 
+import itertools
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 
@@ -39,7 +40,12 @@ class Injector:
         self._say = say
 
     def strike(self, fault: Fault) -> None:
-        """Returns when the fault is over; the quiet time after it is the caller's."""
+        """Returns when the fault is over; the quiet time after it is the caller's.
+
+        Raises TimeoutError when the system does not get over the faults before it.
+        """
+        if not fault.into_recovery:
+            self.wait_until_healthy()
         nodes = [self._node(target) for target in fault.targets]
         what = self._phase(fault, nodes)
         self._say(
@@ -48,13 +54,11 @@ class Injector:
         from_s = self._recorder.now_s()
         match fault.kind:
             case Kind.KILL:
-                for node in nodes:
-                    self._signal(node, signal.SIGKILL)
+                _signal(self._trees(nodes), signal.SIGKILL)
             case Kind.ABSENCE:
                 self._keep_away(nodes, fault.duration_s)
             case Kind.PAUSE:
-                with self._paused(nodes):
-                    time.sleep(fault.duration_s)
+                self._pause(nodes, fault.duration_s)
             case Kind.POWER_CUT:
                 self._cut_power()
             case Kind.RESTART:
@@ -63,7 +67,7 @@ class Injector:
                 self._start()
         self._recorder.disturbed(Disturbance(what, fault.one_node, from_s, self._recorder.now_s()))
 
-    def wait_until_all_run(self) -> None:
+    def wait_until_running(self) -> None:
         """Until each process has been started again. Raises TimeoutError."""
         self._wait(lambda: all(process.pid is not None for process in self._system.state.processes), "run")
 
@@ -88,61 +92,41 @@ class Injector:
             cluster = fault.targets[0].cluster
             role = "leader" if self._observer.leader(cluster) == nodes[0] else "follower"
             return f"{fault.kind} {cluster} {role}"
+        again = " into recovery" if fault.into_recovery else ""
         clusters = {target.cluster for target in fault.targets}
         if len(nodes) == 1:
-            return f"{fault.kind} {nodes[0]}"
+            return f"{fault.kind} {fault.targets[0].cluster}{again}"
         if len(clusters) == 1:
-            return f"{fault.kind} all of {clusters.pop()}"
+            return f"{fault.kind} all of {clusters.pop()}{again}"
         if clusters:
-            return f"{fault.kind} one node each" + (" and payment" if len(nodes) > len(CLUSTERS) else "")
-        return str(fault.kind)
-
-    def _signal(self, node: str, number: signal.Signals) -> None:
-        """To the process and those that it has started."""
-        try:
-            process = psutil.Process(self._system.pid(node))
-            tree = [process, *process.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return
-        for member in tree:
-            try:
-                member.send_signal(number)
-            except psutil.NoSuchProcess:
-                continue
+            return f"{fault.kind} one node each" + (" and payment" if len(nodes) > len(CLUSTERS) else "") + again
+        return f"{fault.kind}{again}"
 
     def _keep_away(self, nodes: list[str], duration_s: float) -> None:
         ends_at = time.monotonic() + duration_s
         while time.monotonic() < ends_at:
-            for node in nodes:
-                if self._system.state.process(node).pid is not None:
-                    self._signal(node, signal.SIGKILL)
+            back = [node for node in nodes if self._system.state.process(node).pid is not None]
+            _signal(self._trees(back), signal.SIGKILL)
             time.sleep(_POLL_S)
 
-    @contextmanager
-    def _paused(self, nodes: list[str]) -> Iterator[None]:
+    def _pause(self, nodes: list[str], duration_s: float) -> None:
+        members = self._trees(nodes)
         try:
-            for node in nodes:
-                self._signal(node, signal.SIGSTOP)
-            yield
+            _signal(members, signal.SIGSTOP)
+            time.sleep(duration_s)
         finally:
-            for node in nodes:
-                self._signal(node, signal.SIGCONT)
+            _signal(members, signal.SIGCONT)
+
+    def _trees(self, nodes: list[str]) -> list[psutil.Process]:
+        """The processes of these nodes, with those that they have started; waits for one that is being started."""
+        return list(itertools.chain.from_iterable(_tree(self._system.pid(node)) for node in nodes))
 
     def _cut_power(self) -> None:
         running = self._system.state
         self._door.closed()
-        members: list[psutil.Process] = []
-        for pid in (running.pid, *(process.pid for process in running.processes if process.pid is not None)):
-            try:
-                process = psutil.Process(pid)
-                members += [process, *process.children(recursive=True)]
-            except psutil.NoSuchProcess:
-                continue
-        for member in dict.fromkeys(members):
-            try:
-                member.send_signal(signal.SIGKILL)
-            except psutil.NoSuchProcess:
-                continue
+        pids = (running.pid, *(process.pid for process in running.processes if process.pid is not None))
+        members = list(dict.fromkeys(itertools.chain.from_iterable(map(_tree, pids))))
+        _signal(members, signal.SIGKILL)
         self._system.stop()
         psutil.wait_procs(members, timeout=RUNNING_TIMEOUT_S)
         # What the dead supervisor said of itself is no longer true.
@@ -152,3 +136,19 @@ class Injector:
     def _start(self) -> None:
         self._system.start()
         self._door.opened(self._system.state.process(ORCHESTRATOR).port)
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    """Empty when it has ended."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _signal(members: list[psutil.Process], number: signal.Signals) -> None:
+    """At once: everything that takes time comes before."""
+    for member in members:
+        with suppress(psutil.NoSuchProcess):
+            member.send_signal(number)

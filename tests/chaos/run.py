@@ -82,7 +82,7 @@ def run(plan: Plan, directory: Path, say: Callable[[str], None]) -> Verdict:
                 say=lambda line: say(f"{recorder.now_s():7.1f} s  {line}"),
             )
             cycles = _disturb(plan, injector, recorder, say)
-            injector.wait_until_all_run()
+            injector.wait_until_running()
             recorder.history.healed_at_s = recorder.now_s()
             say(f"{recorder.now_s():7.1f} s  healed; the last orders end")
         finally:
@@ -90,6 +90,7 @@ def run(plan: Plan, directory: Path, say: Callable[[str], None]) -> Verdict:
             finish_by = time.monotonic() + FINISH_S
             for shopper in shoppers:
                 shopper.join(max(0.0, finish_by - time.monotonic()))
+            door.close()
         injector.wait_until_healthy()
         verdict = _judge(plan, recorder, observer, cycles, directory)
     for line in verdict.report():

@@ -3,7 +3,7 @@
 import enum
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bookstore.shop_client import CLUSTERS
 from bookstore.system import ORCHESTRATOR, PAYMENT, POSTGRES, TRIO
@@ -12,6 +12,8 @@ PAUSE_S = (1.0, 8.0)
 ABSENCE_S = (3.0, 8.0)
 WHOLE_CLUSTER_PAUSE_S = (1.0, 4.0)
 QUIET_S = (2.0, 5.0)
+# How many faults strike while the system may still be recovering from the one before.
+INTO_RECOVERY_SHARE = 0.25
 LEADER = "leader"
 
 
@@ -35,28 +37,24 @@ class Target:
     cluster: str
     node: str
 
-    def __str__(self) -> str:
-        return f"the leader of {self.cluster}" if self.node == LEADER else self.node
-
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to whom at once, and how long the system is left alone afterwards."""
+    """What is done to whom at once, and how long the system is left alone afterwards.
+
+    `into_recovery`: it does not wait until everything that was struck before is healthy again.
+    """
 
     kind: Kind
     targets: tuple[Target, ...]
     duration_s: float
     quiet_s: float
-
-    def __str__(self) -> str:
-        whom = " and ".join(map(str, self.targets))
-        lasting = f" for {self.duration_s:.1f} s" if self.duration_s else ""
-        return f"{self.kind} {whom}{lasting}".replace("  ", " ")
+    into_recovery: bool = False
 
     @property
     def one_node(self) -> bool:
-        """Whether it takes one node of one of the three clusters and nothing else."""
-        return len(self.targets) == 1 and self.targets[0].cluster in CLUSTERS
+        """Whether it takes one node of one of the three clusters, and nothing else is missing."""
+        return not self.into_recovery and len(self.targets) == 1 and self.targets[0].cluster in CLUSTERS
 
 
 def schedule(seed: int) -> Iterator[Fault]:
@@ -71,7 +69,7 @@ def schedule(seed: int) -> Iterator[Fault]:
     }
     while True:
         make = random_source.choices(list(kinds), list(kinds.values()))[0]
-        yield make(random_source)
+        yield replace(make(random_source), into_recovery=random_source.random() < INTO_RECOVERY_SHARE)
 
 
 def _one_node(random_source: random.Random) -> Fault:

@@ -28,6 +28,7 @@ class ShopDoor:
         self._port = port
         self._recorder = recorder
         self._kept = threading.local()
+        self._connections: list[http.client.HTTPConnection] = []
 
     def opened(self, port: int) -> None:
         self._port = port
@@ -35,6 +36,11 @@ class ShopDoor:
     def closed(self) -> None:
         """Until `opened`, nobody answers."""
         self._port = 0
+
+    def close(self) -> None:
+        """Closes every connection, once no thread uses one any more."""
+        for connection in self._connections:
+            connection.close()
 
     def order(self, purchase: Purchase, route: Route, timeout_s: float) -> Exchange:
         """POST /checkout or /v2/checkout."""
@@ -89,6 +95,7 @@ class ShopDoor:
             if kept is not None:
                 kept.close()
             kept = self._kept.connection = http.client.HTTPConnection(HOST, port)
+            self._connections.append(kept)
         assert isinstance(kept, http.client.HTTPConnection)
         kept.timeout = timeout_s
         if kept.sock is not None:

@@ -35,6 +35,12 @@ def test_mostly_a_majority_of_each_cluster_is_left() -> None:
     assert 0.8 < left / len(faults) < 1
 
 
+def test_single_node_is_the_only_one_missing_unless_the_system_is_still_recovering() -> None:
+    faults = first(1_000)
+    assert 0.15 < sum(fault.into_recovery for fault in faults) / len(faults) < 0.35
+    assert all(len(fault.targets) == 1 and not fault.into_recovery for fault in faults if fault.one_node)
+
+
 def test_pauses_last_as_long_as_they_should() -> None:
     pauses = [fault.duration_s for fault in first(500) if fault.kind is Kind.PAUSE and len(fault.targets) == 1]
     assert all(PAUSE_S[0] <= duration_s <= PAUSE_S[1] for duration_s in pauses)

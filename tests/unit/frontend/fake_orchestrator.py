@@ -8,6 +8,8 @@ from typing import Any
 
 from utils.catalogue import load_catalogue
 
+# A shelf that does not grow with the shop's.
+BOOKS = load_catalogue()[:40]
 ORDER_ID = "4f1d2c3b4a5968778695a4b3c2d1e0f1"
 PENDING = {"orderId": ORDER_ID, "status": "PENDING", "suggestedBooks": [], "reasons": [], "riskScore": 3}
 APPROVED = {
@@ -95,7 +97,7 @@ class FakeOrchestrator:
                     "stock": self.stock.get(book.title, book.stock),
                     "version": 1,
                 }
-                for book in load_catalogue()
+                for book in BOOKS
             ],
         }
 

@@ -1,30 +1,24 @@
 """The page in a real browser, against an orchestrator whose answers are chosen."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from frontend.server import PageServer
-from tests.unit.frontend.fake_orchestrator import APPROVED, ORDER_ID, FakeOrchestrator, refusal, rejected
-from utils.catalogue import load_catalogue
+from tests.support.chromium import TIMEOUT_MS, hook, launched_chromium, needs_chromium, press
+from tests.unit.frontend.fake_orchestrator import APPROVED, BOOKS, ORDER_ID, FakeOrchestrator, refusal, rejected
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
-# Of what the page is expected to show; a machine may be busy.
-expect.set_options(timeout=15_000)
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with launched_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -45,7 +39,7 @@ def url(shop: FakeOrchestrator) -> Iterator[str]:
 
 def opened(browser: Browser, url: str, **options: Any) -> Page:
     page = browser.new_context(**options).new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(TIMEOUT_MS)
     page.goto(url)
     expect(page.locator(".book").first).to_be_visible()
     return page
@@ -54,6 +48,7 @@ def opened(browser: Browser, url: str, **options: Any) -> Page:
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
     page = opened(browser, url)
+    hook(page, "terms-accepted").check()
     defects: list[str] = []
     page.on("pageerror", lambda error: defects.append(str(error)))
     page.on("console", lambda message: defects.append(message.text) if "Content Security" in message.text else None)
@@ -62,15 +57,25 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
     assert defects == []
 
 
-def hook(page: Page, name: str) -> Locator:
-    return page.locator(f"[data-cy={name}]")
+def test_terms_are_for_the_customer_to_accept(browser: Browser, url: str, shop: FakeOrchestrator) -> None:
+    page = opened(browser, url)
+    terms = hook(page, "terms-accepted")
+    expect(terms).not_to_be_checked()
+    reason = ("terms_not_accepted", "Accept the terms and conditions to order.", "/termsAndConditionsAccepted")
+    shop.checkout_answers = [(400, refusal("order_rejected", reason[1], reason))]
+    press(page)
+    expect(terms).to_have_accessible_description("Accept the terms and conditions to order.")
+    expect(hook(page, "alert-error")).to_contain_text("Accept the terms and conditions to order.")
+    assert shop.posted[0].body["termsAndConditionsAccepted"] is False
+    terms.check()
+    expect(terms).not_to_have_attribute("aria-invalid", "true")
+    press(page)
+    expect(hook(page, "alert-success")).to_be_visible()
+    assert shop.posted[1].body["termsAndConditionsAccepted"] is True
+    page.context.close()
 
 
-def press(page: Page) -> None:
-    hook(page, "submit-button").click()
-
-
-def test_one_click_makes_an_approved_order(page: Page, shop: FakeOrchestrator) -> None:
+def test_defaults_and_one_click_make_an_approved_order(page: Page, shop: FakeOrchestrator) -> None:
     button, success = hook(page, "submit-button"), hook(page, "alert-success")
     expect(success).to_have_count(0)
     press(page)
@@ -116,7 +121,7 @@ def test_order_has_every_field_of_the_contract(page: Page, shop: FakeOrchestrato
 
 def test_what_the_customer_chooses_is_what_is_ordered(page: Page, shop: FakeOrchestrator) -> None:
     page.get_by_label("Card number").fill("4111-1111 1111 1111")
-    page.get_by_label("Name").fill("Grace Hopper")
+    page.get_by_label("Name", exact=True).fill("Grace Hopper")
     page.get_by_label("Express").check()
     page.get_by_label("Wrap it as a gift").check()
     page.get_by_label("Message on the card").fill("Happy birthday!")
@@ -214,7 +219,7 @@ def test_changed_order_is_another_one(page: Page, shop: FakeOrchestrator) -> Non
     shop.checkout_answers = [(503, refusal("unavailable", "Try again."))]
     press(page)
     expect(hook(page, "alert-error")).to_contain_text("Nothing was ordered")
-    page.get_by_label("Name").fill("Grace Hopper")
+    page.get_by_label("Name", exact=True).fill("Grace Hopper")
     press(page)
     expect(hook(page, "alert-success")).to_be_visible()
     first, second = shop.posted
@@ -292,7 +297,7 @@ def test_search_finds_titles_authors_and_subjects(page: Page) -> None:
     search.fill("")
     expect(shown).to_have_count(24)
     page.get_by_role("button", name=re.compile("Show all")).click()
-    expect(shown).to_have_count(len(load_catalogue()))
+    expect(shown).to_have_count(len(BOOKS))
 
 
 def test_basket_outlives_the_page(page: Page) -> None:
@@ -304,16 +309,20 @@ def test_basket_outlives_the_page(page: Page) -> None:
     expect(page.get_by_label("Copies of Book A")).to_have_count(0)
 
 
-def test_keyboard_alone_is_enough(page: Page, shop: FakeOrchestrator) -> None:
+def test_keyboard_alone_is_enough(browser: Browser, url: str, shop: FakeOrchestrator) -> None:
+    page = opened(browser, url)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to basket and checkout")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     focused = page.evaluate("document.activeElement.getAttribute('aria-label')")
     assert focused == "Copies of Book A"
-    page.get_by_label("Name").press("Enter")
+    hook(page, "terms-accepted").press("Space")
+    page.get_by_label("Name", exact=True).press("Enter")
     expect(hook(page, "alert-success")).to_be_visible()
     assert len(shop.posted) == 1
+    assert shop.posted[0].body["termsAndConditionsAccepted"] is True
+    page.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -8,15 +8,8 @@ import pytest
 
 from order_executor.decision_log import DecisionLog
 from order_executor.executor import Executor
-from tests.unit.order_executor.world import (
-    Fate,
-    MemoryNode,
-    Message,
-    ParticipantDouble,
-    World,
-    eventually,
-    queued_order,
-)
+from tests.unit.order_executor.setup import Fate, MemoryNode
+from tests.unit.order_executor.world import Message, ParticipantDouble, World, eventually, queued_order
 from utils.two_phase_commit.messages import Decision, Transaction
 
 ORDERS = 60

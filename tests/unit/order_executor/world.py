@@ -1,15 +1,10 @@
-"""What surrounds an executor, in one process: a log that applies at once, a queue, and participants with real cores."""
+"""What surrounds an executor, in one process: a queue, and participants with real cores."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
 
-from order_executor.decision_log import DecisionLog
 from order_executor.ports import ClaimedOrder, OrderResult
 from utils.domain.order import PaymentInstrument, PaymentMethod, PricedItem, QueuedOrder, Reason
-from utils.raft.errors import NotLeaderError, OutcomeUnknownError, ProposalRefusedError
 from utils.rpc.errors import FailedPrecondition, InvalidArgument, Unavailable
 from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Transaction, Vote, VoteKind
 from utils.two_phase_commit.participant import Participant, Phase, Verdict
@@ -216,71 +211,6 @@ class QueueDouble:
             for order_id, claimed in self.orders.items()
             if order_id not in claims and order_id not in self.results
         ]
-
-
-@dataclass(frozen=True)
-class Status:
-    node_id: str
-    term: int
-    leader_id: str | None
-    leader_address: str | None
-    ready: bool
-
-
-# "late": unknown at first, and committed with the next leader's no-op.
-Fate = Literal["refused", "lost", "unknown", "late"]
-
-
-@dataclass
-class MemoryNode:
-    """A log with one node. `fates` are what becomes of the next proposals; all others are committed."""
-
-    machine: DecisionLog
-    term: int = 1
-    ready: bool = True
-    index: int = 0
-    fates: deque[Fate] = field(default_factory=deque)
-    proposals: list[bytes] = field(default_factory=list)
-    _late: list[bytes] = field(default_factory=list)
-    _change: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def status(self) -> Status:
-        return Status("executor_1", self.term, "executor_1" if self.ready else None, None, self.ready)
-
-    def become(self, *, term: int, ready: bool) -> None:
-        if ready:
-            for command in self._late:
-                self._apply(command)
-            self._late = []
-        self.term, self.ready = term, ready
-        change, self._change = self._change, asyncio.Event()
-        change.set()
-
-    async def changed(self) -> None:
-        await self._change.wait()
-
-    async def propose(self, command: bytes, *, term: int | None = None, timeout_s: float) -> Any:
-        if not self.ready or term != self.term:
-            raise NotLeaderError(None, None)
-        await asyncio.sleep(0.001)
-        self.proposals.append(command)
-        fate = self.fates.popleft() if self.fates else "committed"
-        if fate == "refused":
-            raise ProposalRefusedError("the disk is full")
-        if fate == "lost":
-            raise OutcomeUnknownError("never to be seen again")
-        if fate == "late":
-            self._late.append(command)
-            raise OutcomeUnknownError("it will be committed")
-        result = self._apply(command)
-        if fate == "unknown":
-            raise OutcomeUnknownError("it was committed")
-        return result
-
-    def _apply(self, command: bytes) -> Any:
-        self.index += 1
-        return self.machine.apply(self.index, command)
 
 
 class World:

@@ -1,0 +1,111 @@
+"""One executor on a log with a single node, which applies at once and fails as it is told to."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from order_executor.decision_log import DecisionLog
+from order_executor.executor import Executor
+from tests.unit.order_executor.world import World, eventually
+from utils.raft.errors import NotLeaderError, OutcomeUnknownError, ProposalRefusedError
+
+
+@dataclass(frozen=True)
+class Status:
+    node_id: str
+    term: int
+    leader_id: str | None
+    leader_address: str | None
+    ready: bool
+
+
+# "late": unknown at first, and committed with the next leader's no-op.
+Fate = Literal["refused", "lost", "unknown", "late"]
+
+
+@dataclass
+class MemoryNode:
+    """A log with one node. `fates` are what becomes of the next proposals; all others are committed."""
+
+    machine: DecisionLog
+    term: int = 1
+    ready: bool = True
+    index: int = 0
+    fates: deque[Fate] = field(default_factory=deque)
+    proposals: list[bytes] = field(default_factory=list)
+    _late: list[bytes] = field(default_factory=list)
+    _change: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def status(self) -> Status:
+        return Status("executor_1", self.term, "executor_1" if self.ready else None, None, self.ready)
+
+    def become(self, *, term: int, ready: bool) -> None:
+        if ready:
+            for command in self._late:
+                self._apply(command)
+            self._late = []
+        self.term, self.ready = term, ready
+        change, self._change = self._change, asyncio.Event()
+        change.set()
+
+    async def changed(self) -> None:
+        await self._change.wait()
+
+    async def propose(self, command: bytes, *, term: int | None = None, timeout_s: float) -> Any:
+        if not self.ready or term != self.term:
+            raise NotLeaderError(None, None)
+        await asyncio.sleep(0.001)
+        self.proposals.append(command)
+        fate = self.fates.popleft() if self.fates else "committed"
+        if fate == "refused":
+            raise ProposalRefusedError("the disk is full")
+        if fate == "lost":
+            raise OutcomeUnknownError("never to be seen again")
+        if fate == "late":
+            self._late.append(command)
+            raise OutcomeUnknownError("it will be committed")
+        result = self._apply(command)
+        if fate == "unknown":
+            raise OutcomeUnknownError("it was committed")
+        return result
+
+    def _apply(self, command: bytes) -> Any:
+        self.index += 1
+        return self.machine.apply(self.index, command)
+
+
+class Setup:
+    """One executor whose node leads term 1 unless told otherwise."""
+
+    def __init__(self, world: World, *, in_flight_max: int = 64, term: int = 1) -> None:
+        self.world = world
+        self.decisions = DecisionLog()
+        self.node = MemoryNode(self.decisions, term=term)
+        self.executor = Executor(
+            node=self.node,
+            decisions=self.decisions,
+            queue=world.queue,
+            participants={"database": world.database, "payment": world.payment},
+            in_flight_max=in_flight_max,
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.executor.run())
+        try:
+            yield
+            if task.done():
+                task.result()
+        finally:
+            task.cancel()
+            await asyncio.wait((task,))
+
+    async def all_end(self) -> None:
+        await eventually(lambda: self.world.queue.is_done, "all orders end")
+        await eventually(lambda: self.executor.orders_in_flight == 0, "nothing is left in hand")
+        assert self.decisions.unfinished() == []
+        self.world.assert_books_agree()
