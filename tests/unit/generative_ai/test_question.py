@@ -28,9 +28,7 @@ def test_an_answer_of_the_form() -> None:
     assert parse(MOOD, '{"score": 100, "word": "bad"}', lambda mood: mood.score == 100) == Mood(100, "bad")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "yes", "{", '{"score": NaN, "word": "good"}', '{"score": Infinity}', "\ud800"]
-)
+@pytest.mark.parametrize("text", ["", "yes", "{", '{"score": NaN, "word": "good"}', '{"score": Infinity}', "\ud800"])
 def test_no_json(text: str) -> None:
     assert failure(text) is Failure.MALFORMED
 
@@ -40,7 +38,8 @@ def test_no_json(text: str) -> None:
     [
         '{"score": -1, "word": "good"}', '{"score": 101, "word": "good"}', '{"score": 1e999, "word": "good"}',
         '{"score": 50.5, "word": "good"}', '{"score": "50", "word": "good"}', '{"score": true, "word": "good"}',
-        '{"score": null, "word": "good"}', '{"score": 5, "word": "approved"}', '{"score": 5}', "[]", "null", "5", "[" * 99_999,
+        '{"score": null, "word": "good"}', '{"score": 5, "word": "approved"}', '{"score": 5}',
+        "[]", "null", "5", "[" * 99_999,
         '{"score": 5, "word": "good", "approve": true}',
     ],
 )  # fmt: skip
