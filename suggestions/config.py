@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from utils.config import variable
+from utils.generative_ai.config import GenerativeAiConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(GenerativeAiConfig):
     node_id: str = variable("NODE_ID", default="suggestions")
     bind_host: str = variable("BIND_HOST", default="0.0.0.0")
     port: int = variable("PORT", default=50053, minimum=0, maximum=65535)

@@ -1,15 +1,21 @@
-"""Suggestions for a basket: by stored vectors where PostgreSQL answers at once, else from the catalogue's subjects."""
+"""Suggestions for a basket: by stored vectors where PostgreSQL answers at once, else from the catalogue's subjects.
+
+Where a generative model is at hand, it chooses among more of these than are asked for; without its answer they stand.
+"""
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from suggestions.book_store import StoreUnavailableError
+from suggestions.chooser import Chooser
 from suggestions.ranking import on_same_subjects
 from utils.catalogue import CatalogueBook
 from utils.domain.order import Book
+from utils.generative_ai.errors import GenerativeAiError
 from utils.observe.logging import get_logger
 
 log = get_logger()
@@ -21,6 +27,12 @@ CACHE_AGE_S_MAX: Final = 60.0
 QUERY_TIMEOUT_S: Final = 0.3
 # After a failure the store is left alone for so long: one order in this time finds out, the others go on.
 RETRY_INTERVAL_S: Final = 1.0
+# What the model chooses among.
+CANDIDATES: Final = 20
+# A choice costs money, and a basket's does not age soon.
+CHOICE_AGE_S_MAX: Final = 3_600.0
+# Of the time that an order still has, the model may take this much.
+AI_SHARE: Final = 0.5
 
 
 class NearestBooks(Protocol):
@@ -36,7 +48,7 @@ class Suggestions:
     """`source` says where the books come from."""
 
     books: tuple[Book, ...]
-    source: Literal["vectors", "static"]
+    source: Literal["ai", "vectors", "static"]
 
 
 @dataclass(frozen=True)
@@ -48,24 +60,55 @@ class _Entry:
 class Recommender:
     """Asks the store once for each basket of titles, however many orders have it at the same time."""
 
-    def __init__(self, store: NearestBooks, catalogue: Sequence[CatalogueBook]) -> None:
+    def __init__(self, store: NearestBooks, catalogue: Sequence[CatalogueBook], chooser: Chooser | None = None) -> None:
         self._store = store
         self._catalogue = catalogue
+        self._chooser = chooser
+        self._choices: OrderedDict[tuple[frozenset[str], int], tuple[float, tuple[Book, ...]]] = OrderedDict()
         self._cache: OrderedDict[tuple[frozenset[str], int], _Entry] = OrderedDict()
         self._closed_until = 0.0
 
-    async def suggest(self, titles: Sequence[str], limit: int) -> Suggestions:
-        """At most `limit` books that are not in the basket. Never fails."""
+    async def suggest(self, titles: Sequence[str], limit: int, *, deadline: float = math.inf) -> Suggestions:
+        """At most `limit` books that are not in the basket, by `deadline` (the loop's time). Never fails."""
         if limit == 0:
             return Suggestions((), "static")
+        if self._chooser is None:
+            return await self._near(titles, limit)
+        now = asyncio.get_running_loop().time()
+        key = (frozenset(titles), limit)
+        if (kept := self._choices.get(key)) and kept[0] > now:
+            self._choices.move_to_end(key)
+            return Suggestions(kept[1], "ai")
+        near = await self._near(titles, max(limit, CANDIDATES))
+        return await self._choose(self._chooser, key, near, deadline) if near.books else near
+
+    def forget_answers(self) -> None:
+        """The store has other vectors now."""
+        self._cache.clear()
+        self._choices.clear()
+
+    async def _near(self, titles: Sequence[str], limit: int) -> Suggestions:
         books = await self._by_vectors(frozenset(titles), limit)
         if books:
             return Suggestions(books, "vectors")
         return Suggestions(on_same_subjects(self._catalogue, titles, limit), "static")
 
-    def forget_answers(self) -> None:
-        """The store has other vectors now."""
-        self._cache.clear()
+    async def _choose(
+        self, chooser: Chooser, key: tuple[frozenset[str], int], near: Suggestions, deadline: float
+    ) -> Suggestions:
+        """Each order asks for itself: one that is stopped abandons its own call, and no other's."""
+        basket, limit = key
+        loop = asyncio.get_running_loop()
+        timeout_s = (deadline - loop.time()) * AI_SHARE
+        try:
+            books = await chooser.choose(sorted(basket), near.books, limit, timeout_s=timeout_s)
+        except GenerativeAiError:
+            return Suggestions(near.books[:limit], near.source)
+        self._choices[key] = (loop.time() + CHOICE_AGE_S_MAX, books)
+        self._choices.move_to_end(key)
+        if len(self._choices) > BASKETS_CACHED_MAX:
+            self._choices.popitem(last=False)
+        return Suggestions(books, "ai")
 
     async def _by_vectors(self, basket: frozenset[str], limit: int) -> tuple[Book, ...]:
         now = asyncio.get_running_loop().time()

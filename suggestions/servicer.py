@@ -1,5 +1,6 @@
 """SuggestionsService: proto <-> domain."""
 
+import asyncio
 from typing import Any
 
 from suggestions.recommender import Recommender, Suggestions
@@ -33,10 +34,11 @@ class SuggestionsServicer(suggestions_pb2_grpc.SuggestionsServiceServicer):
         if request.limit > SUGGESTIONS_MAX:
             raise InvalidArgument(f"limit is at most {SUGGESTIONS_MAX}")
         suggestions: Suggestions | None = None
+        deadline = asyncio.get_running_loop().time() + request.start.deadline_ms / 1_000
 
         async def suggest() -> None:
             nonlocal suggestions
-            suggestions = await self._recommender.suggest(titles, request.limit)
+            suggestions = await self._recommender.suggest(titles, request.limit, deadline=deadline)
 
         outcome = await self._verification.perform(request.start, [Step(Event.F, work=suggest)])
         response = suggestions_pb2.SuggestBooksResponse(outcome=outcome_to_proto(outcome))

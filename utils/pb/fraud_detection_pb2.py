@@ -26,7 +26,7 @@ from utils.pb import order_pb2 as utils_dot_pb_dot_order__pb2
 from utils.pb import verification_pb2 as utils_dot_pb_dot_verification__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eutils/pb/fraud_detection.proto\x12\x0c\x62ookstore.v1\x1a\x14utils/pb/order.proto\x1a\x1butils/pb/verification.proto\"\xfb\x02\n\x12\x44\x65tectFraudRequest\x12%\n\x05start\x18\x01 \x01(\x0b\x32\x16.bookstore.v1.RunStart\x12(\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x16.bookstore.v1.Customer\x12.\n\x0f\x62illing_address\x18\x03 \x01(\x0b\x32\x15.bookstore.v1.Address\x12&\n\x05items\x18\x04 \x03(\x0b\x32\x17.bookstore.v1.OrderItem\x12\x14\n\x0c\x61mount_cents\x18\x05 \x01(\x04\x12\x33\n\x0epayment_method\x18\x06 \x01(\x0e\x32\x1b.bookstore.v1.PaymentMethod\x12\'\n\x04\x63\x61rd\x18\x07 \x01(\x0b\x32\x19.bookstore.v1.PaymentCard\x12/\n\x0c\x62\x61nk_account\x18\x08 \x01(\x0b\x32\x19.bookstore.v1.BankAccount\x12\x17\n\x0f\x64\x65vice_language\x18\t \x01(\t\"{\n\x13\x44\x65tectFraudResponse\x12)\n\x07outcome\x18\x01 \x01(\x0b\x32\x18.bookstore.v1.RunOutcome\x12\x12\n\nrisk_score\x18\x02 \x01(\r\x12%\n\x07signals\x18\x03 \x03(\x0b\x32\x14.bookstore.v1.Reason2k\n\x15\x46raudDetectionService\x12R\n\x0b\x44\x65tectFraud\x12 .bookstore.v1.DetectFraudRequest\x1a!.bookstore.v1.DetectFraudResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eutils/pb/fraud_detection.proto\x12\x0c\x62ookstore.v1\x1a\x14utils/pb/order.proto\x1a\x1butils/pb/verification.proto\"\xfb\x02\n\x12\x44\x65tectFraudRequest\x12%\n\x05start\x18\x01 \x01(\x0b\x32\x16.bookstore.v1.RunStart\x12(\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x16.bookstore.v1.Customer\x12.\n\x0f\x62illing_address\x18\x03 \x01(\x0b\x32\x15.bookstore.v1.Address\x12&\n\x05items\x18\x04 \x03(\x0b\x32\x17.bookstore.v1.OrderItem\x12\x14\n\x0c\x61mount_cents\x18\x05 \x01(\x04\x12\x33\n\x0epayment_method\x18\x06 \x01(\x0e\x32\x1b.bookstore.v1.PaymentMethod\x12\'\n\x04\x63\x61rd\x18\x07 \x01(\x0b\x32\x19.bookstore.v1.PaymentCard\x12/\n\x0c\x62\x61nk_account\x18\x08 \x01(\x0b\x32\x19.bookstore.v1.BankAccount\x12\x17\n\x0f\x64\x65vice_language\x18\t \x01(\t\"\x8b\x01\n\x13\x44\x65tectFraudResponse\x12)\n\x07outcome\x18\x01 \x01(\x0b\x32\x18.bookstore.v1.RunOutcome\x12\x12\n\nrisk_score\x18\x02 \x01(\r\x12%\n\x07signals\x18\x03 \x03(\x0b\x32\x14.bookstore.v1.Reason\x12\x0e\n\x06review\x18\x04 \x01(\x08\x32k\n\x15\x46raudDetectionService\x12R\n\x0b\x44\x65tectFraud\x12 .bookstore.v1.DetectFraudRequest\x1a!.bookstore.v1.DetectFraudResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DETECTFRAUDREQUEST']._serialized_start=100
   _globals['_DETECTFRAUDREQUEST']._serialized_end=479
-  _globals['_DETECTFRAUDRESPONSE']._serialized_start=481
-  _globals['_DETECTFRAUDRESPONSE']._serialized_end=604
-  _globals['_FRAUDDETECTIONSERVICE']._serialized_start=606
-  _globals['_FRAUDDETECTIONSERVICE']._serialized_end=713
+  _globals['_DETECTFRAUDRESPONSE']._serialized_start=482
+  _globals['_DETECTFRAUDRESPONSE']._serialized_end=621
+  _globals['_FRAUDDETECTIONSERVICE']._serialized_start=623
+  _globals['_FRAUDDETECTIONSERVICE']._serialized_end=730
 # @@protoc_insertion_point(module_scope)

@@ -79,8 +79,11 @@ class DetectFraudResponse(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     RISK_SCORE_FIELD_NUMBER: _builtins.int
     SIGNALS_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
     risk_score: _builtins.int
     """0 (nothing odd) to 100."""
+    review: _builtins.bool
+    """The order passes, and somebody should look at it."""
     @_builtins.property
     def outcome(self) -> _verification_pb2.RunOutcome: ...
     @_builtins.property
@@ -93,10 +96,11 @@ class DetectFraudResponse(_message.Message):
         outcome: _verification_pb2.RunOutcome | None = ...,
         risk_score: _builtins.int = ...,
         signals: _abc.Iterable[_order_pb2.Reason] | None = ...,
+        review: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "risk_score", b"risk_score", "signals", b"signals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "review", b"review", "risk_score", b"risk_score", "signals", b"signals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

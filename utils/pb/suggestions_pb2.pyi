@@ -60,7 +60,7 @@ class SuggestBooksResponse(_message.Message):
     BOOKS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     source: _builtins.str
-    """"vectors" or "static": where the books come from."""
+    """"ai", "vectors" or "static": where the books come from."""
     @_builtins.property
     def outcome(self) -> _verification_pb2.RunOutcome: ...
     @_builtins.property

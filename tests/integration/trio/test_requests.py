@@ -69,5 +69,9 @@ async def test_the_same_card_and_customer_hundreds_of_times_raise_the_score_and_
         assert not verified.outcome.stopped
         scores.append(detected.risk_score)
     assert scores == sorted(scores)
-    assert (scores[0], scores[-1]) == (0, 40)
-    assert [signal.code for signal in detected.signals] == ["customer_velocity", "payment_velocity"]
+    assert (scores[0], scores[-1]) == (0, 10)
+    assert [signal.code for signal in detected.signals] == [
+        "customer_velocity",
+        "quick_repeat",
+        "payment_velocity",
+    ]

@@ -8,10 +8,12 @@ from datetime import date
 from typing import Any
 
 from fraud_detection.config import Config as FraudConfig
+from fraud_detection.detector import Detector
 from fraud_detection.fingerprint import Fingerprints
 from fraud_detection.servicer import FraudDetectionServicer
 from transaction_verification.servicer import TransactionVerificationServicer
 from utils.clocks.vector_clock import VectorClock
+from utils.generative_ai.client import GenerativeAi
 from utils.pb import (
     fraud_detection_pb2,
     fraud_detection_pb2_grpc,
@@ -147,7 +149,8 @@ class Caller:
 class Trio(Caller):
     """All three in this process, and their caller."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, ai: GenerativeAi | None = None) -> None:
+        self._ai = ai
         self.verifications = {service: Verification(service, limits=limits) for service in SERVICES}
         self.servers = {service: RpcServer("127.0.0.1:0", node_id=service) for service in SERVICES}
         super().__init__({service: f"127.0.0.1:{server.port}" for service, server in self.servers.items()})
@@ -161,12 +164,14 @@ class Trio(Caller):
             TransactionVerificationServicer(self.verifications[TRANSACTION_VERIFICATION], lambda: TODAY),
             self.servers[TRANSACTION_VERIFICATION],  # type: ignore[arg-type]
         )
+        config = FraudConfig()
         fraud_detection_pb2_grpc.add_FraudDetectionServiceServicer_to_server(
             FraudDetectionServicer(
                 self.verifications[FRAUD_DETECTION],
-                FraudConfig(),
-                Fingerprints("key"),
+                config,
+                Detector(config, Fingerprints("key")),
                 asyncio.get_running_loop().time,
+                self._ai,
             ),
             self.servers[FRAUD_DETECTION],  # type: ignore[arg-type]
         )
@@ -222,8 +227,9 @@ class History:
 
 
 @asynccontextmanager
-async def running_trio(limits: Limits | None = None) -> AsyncIterator[Trio]:
-    trio = Trio(limits)
+async def running_trio(limits: Limits | None = None, ai: GenerativeAi | None = None) -> AsyncIterator[Trio]:
+    """`ai` is what fraud detection asks, if anybody."""
+    trio = Trio(limits, ai)
     await trio.start()
     try:
         yield trio
