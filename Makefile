@@ -1,5 +1,5 @@
 # Each target sets up whatever it needs: Python 3.11+, make and a package registry are enough.
-.PHONY: help setup up down reset status test test-fast check format proto bench chaos sim model
+.PHONY: help setup up down reset status test test-fast check format proto bench bench-fraud chaos sim model
 .DEFAULT_GOAL := help
 
 export UV_PYTHON_DOWNLOADS := never
@@ -54,6 +54,9 @@ proto: setup ## Generates the code of utils/pb/*.proto
 
 bench: setup ## Drives checkouts through a system of its own and prints what they cost
 	@$(PYTHON) -m benchmarks.checkout
+
+bench-fraud: setup ## Prints precision and recall of fraud detection on a labelled set (SEED=n)
+	@$(PYTHON) -m benchmarks.fraud $(if $(SEED),--seed $(SEED))
 
 chaos: setup ## Breaks a bookstore of its own while clients order, and checks every promise (CYCLES=n, SEED=n)
 	@$(PYTHON) -m tests.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))
