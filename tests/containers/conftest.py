@@ -55,7 +55,7 @@ def is_ready() -> bool:
         return False
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def compose() -> Iterator[Compose]:
     if not docker_is_there():
         pytest.skip("no Docker engine answers here")

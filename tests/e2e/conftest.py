@@ -1,4 +1,4 @@
-"""One whole system for the tests of this folder, started with the command that people use."""
+"""One whole system for the tests of each module, started with the command that people use."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from bookstore.running import RunningSystem
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
     directory: Path = tmp_path_factory.mktemp("bookstore")
     # Luck has no place in a test: cards are always authorised, bank transfers always declined.

@@ -1,4 +1,4 @@
-"""One whole system for the tests of this folder, and the browser that visits its page."""
+"""One whole system for the tests of each module, and the browser that visits its page."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from tests.support.chromium import launched_chromium
 _T = TypeVar("_T")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
     directory: Path = tmp_path_factory.mktemp("bookstore")
     # Luck has no place in a test: cards are always authorised, bank transfers always declined.
