@@ -1,4 +1,4 @@
-"""The whole system in containers, from the compose file that people use, under a project name of its own."""
+"""The whole system in containers, from the compose file that people use, under a project name of the run's own."""
 
 import os
 import shutil
@@ -24,10 +24,23 @@ class Compose:
     def __init__(self) -> None:
         plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
         self._command = ["docker", "compose"] if plugin.returncode == 0 else ["docker-compose"]
+        self.project = f"bookstore-test-{os.getpid()}"
+
+    def remove_everything(self) -> None:
+        """Containers and volumes are gone afterwards; a network goes if the engine lets it.
+
+        Engine 20.10 sometimes keeps the endpoint of a container that was restarted and is gone, and with it the network.
+        """
+        self("stop", "--timeout", "10")
+        self("rm", "--force", "-v")
+        of_project = ("--filter", f"label=com.docker.compose.project={self.project}")
+        volumes = _docker("volume", "ls", "--quiet", *of_project).split()
+        _docker("volume", "rm", *volumes)
+        subprocess.run(["docker", "network", "prune", "--force", *of_project], capture_output=True, check=False)
 
     def __call__(self, *arguments: str, timeout_s: float = 120) -> str:
         outcome = subprocess.run(
-            [*self._command, "--project-name", "bookstore-test", *arguments],
+            [*self._command, "--project-name", self.project, *arguments],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -40,6 +53,10 @@ class Compose:
             f"compose {' '.join(arguments)}:\n{outcome.stdout[-3000:]}\n{outcome.stderr[-3000:]}"
         )
         return outcome.stdout
+
+
+def _docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120, check=True).stdout
 
 
 def docker_is_there() -> bool:
@@ -70,4 +87,4 @@ def compose() -> Iterator[Compose]:
         print(compose("logs", "--tail", "30"))
         raise
     finally:
-        compose("down", "--volumes", "--timeout", "10", timeout_s=240)
+        compose.remove_everything()
