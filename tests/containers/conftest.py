@@ -29,7 +29,7 @@ class Compose:
     def remove_everything(self) -> None:
         """Containers and volumes are gone afterwards; a network goes if the engine lets it.
 
-        Engine 20.10 sometimes keeps the endpoint of a container that was restarted and is gone, and with it the network.
+        The engine sometimes keeps the endpoint of a container that was restarted and is gone, and then the network too.
         """
         self("stop", "--timeout", "10")
         self("rm", "--force", "-v")
