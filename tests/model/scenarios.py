@@ -22,8 +22,8 @@ DECLINED_TWICE = Scenario("2x2-declined", declined=(1,))
 THREE_LEADERS = Scenario("3x1", leaders=3, attempts=(1,), states_max=1_000_000)
 LAST_COPY_TWICE = Scenario("last-copy-1x2", leaders=1, attempts=(2, 2))
 
-# Named by leaders x attempts of each. Those of the first group take seconds, those of the second minutes, and the last a
-# quarter of an hour and gigabytes: it is explored by hand.
+# Named by leaders x attempts of each. Those of the first group take seconds, those of the second minutes; what is in
+# neither takes a quarter of an hour and gigabytes, and is explored by hand.
 SHORT = (ONE_LEADER, TWO_LEADERS, DECLINED, POWER_CUTS, LOST_DISK, LAST_COPY, LAST_COPY_DECLINED)
 LONG = (TWO_BY_TWO, DECLINED_TWICE, THREE_LEADERS, LAST_COPY_TWICE)
 SCENARIOS = {scenario.name: scenario for scenario in (*SHORT, *LONG, LOST_DISK_TWICE)}
