@@ -7,7 +7,6 @@ one JSON object. Nothing else should run on the machine meanwhile.
 """
 
 import argparse
-import asyncio
 import http.client
 import itertools
 import json
@@ -25,7 +24,7 @@ import psutil
 
 from benchmarks.costs import Costs, costs, rpcs
 from bookstore.running import RunningSystem
-from bookstore.shop_client import order_body, set_stock
+from bookstore.shop_client import order_body, runtime, set_stock
 from bookstore.system import HOST, ORCHESTRATOR
 
 CLIENTS = (1, 8, 32)
@@ -125,9 +124,9 @@ def measure(seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
         cost = Costs()
         say(f"{'clients':>8} {'orders/s':>9} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'errors':>7}")
         for clients in CLIENTS:
-            cpu_before, rpcs_before = costs(system), asyncio.run(rpcs(system))
+            cpu_before, rpcs_before = costs(system), runtime().run(rpcs(system))
             phase = drive(port, clients, seconds)
-            cost.add(len(phase.latencies_ms), cpu_before, costs(system), rpcs_before, asyncio.run(rpcs(system)))
+            cost.add(len(phase.latencies_ms), cpu_before, costs(system), rpcs_before, runtime().run(rpcs(system)))
             phases.append(phase)
             row = phase.summary()
             say(

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypeVar
 
 from bookstore.running import RunningSystem
 from bookstore.system import DB_NODES, EXECUTOR_NODES, PAYMENT, QUEUE_NODES
 from utils.pb import database_pb2, database_pb2_grpc, payment_pb2, payment_pb2_grpc, raft_pb2, raft_pb2_grpc
+from utils.rpc.blocking import BlockingRuntime
 from utils.rpc.channel import Channel
 from utils.rpc.cluster import ClusterChannel
 from utils.rpc.errors import ServiceError
@@ -51,6 +53,12 @@ def bank_transfer_body(*items: tuple[str, int]) -> dict[str, Any]:
     return body
 
 
+@cache
+def runtime() -> BlockingRuntime:
+    """One event loop for the whole process: gRPC keeps to the first one that it sees."""
+    return BlockingRuntime()
+
+
 async def _with_channel(make: Callable[[], Channel | ClusterChannel], use: Callable[[Any], Awaitable[_T]]) -> _T:
     """A channel belongs to the event loop in which it is made."""
     channel = make()
@@ -75,7 +83,7 @@ def captures(system: RunningSystem) -> dict[str, int]:
             amounts |= {capture.order_id: capture.amount_cents for capture in page.captures}
             after = page.captures[-1].order_id
 
-    return asyncio.run(_with_channel(lambda: Channel(system.address(PAYMENT)), read))
+    return runtime().run(_with_channel(lambda: Channel(system.address(PAYMENT)), read))
 
 
 def stock(system: RunningSystem) -> dict[str, int]:
@@ -93,7 +101,7 @@ def stock(system: RunningSystem) -> dict[str, int]:
             after = page.entries[-1].key if page.entries else ""
         return copies
 
-    return asyncio.run(_with_channel(lambda: _database(system), read))
+    return runtime().run(_with_channel(lambda: _database(system), read))
 
 
 def set_stock(system: RunningSystem, copies: dict[str, int]) -> None:
@@ -109,7 +117,7 @@ def set_stock(system: RunningSystem, copies: dict[str, int]) -> None:
             )
             await stub.Write(request, timeout=RPC_TIMEOUT_S)
 
-    asyncio.run(_with_channel(lambda: _database(system), write))
+    runtime().run(_with_channel(lambda: _database(system), write))
 
 
 def leader(system: RunningSystem, cluster: str) -> str:
@@ -134,7 +142,7 @@ def leader(system: RunningSystem, cluster: str) -> str:
                         return node
                 await asyncio.sleep(0.1)
 
-    return asyncio.run(find())
+    return runtime().run(find())
 
 
 def _database(system: RunningSystem) -> ClusterChannel:
