@@ -36,7 +36,7 @@ test: setup ## The whole suite
 	@$(PYTHON) -m pytest
 
 test-fast: setup ## Under three minutes, for daily work
-	@$(PYTHON) -m pytest -m "not system and not slow"
+	@$(PYTHON) -m pytest -n 2 -m "not system and not slow"
 
 check: setup ## Lint, types, import rules, fresh protobuf code
 	@$(VENV)/bin/ruff format --check .
