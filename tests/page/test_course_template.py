@@ -61,11 +61,19 @@ def page(browser: Browser, system: RunningSystem) -> Iterator[Page]:
 
 @pytest.fixture
 def sent(page: Page) -> list[str]:
-    """The method of every request, preflights (OPTIONS) included."""
+    """The method of every request to the orchestrator, preflights (OPTIONS) included.
+
+    A browser asks the page's own origin for an icon whenever it likes.
+    """
     session = page.context.new_cdp_session(page)
     session.send("Network.enable")
     methods: list[str] = []
-    session.on("Network.requestWillBeSent", lambda event: methods.append(event["request"]["method"]))
+
+    def record(event: dict[str, Any]) -> None:
+        if event["request"]["url"].startswith("http://localhost:8081/"):
+            methods.append(event["request"]["method"])
+
+    session.on("Network.requestWillBeSent", record)
     return methods
 
 
