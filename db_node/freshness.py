@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 from collections import deque
 
-from db_node.consensus import Consensus
 from utils.pb import database_pb2, database_pb2_grpc
+from utils.raft.consensus import Consensus
 from utils.raft.errors import RaftError
 from utils.rpc.channel import Channel
 from utils.rpc.errors import ServiceError

@@ -6,7 +6,6 @@ from typing import Any
 
 from db_node.commands import Seed
 from db_node.config import DatabaseConfig
-from db_node.consensus import Consensus
 from db_node.database_machine import DatabaseMachine, encode
 from db_node.freshness import Freshness
 from db_node.replicated_participant import ReplicatedParticipant
@@ -16,6 +15,7 @@ from utils.db_client.keys import price_key, stock_key
 from utils.observe.logging import get_logger
 from utils.pb.database_pb2_grpc import add_DatabaseServiceServicer_to_server
 from utils.pb.two_phase_commit_pb2_grpc import add_ParticipantServiceServicer_to_server
+from utils.raft.consensus import Consensus
 from utils.raft.errors import RaftError
 from utils.raft.io.node import RaftNode
 from utils.rpc.cluster import ClusterChannel

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import cast
 
 from db_node.commands import Decide, OrderedCopies, Prepare
-from db_node.consensus import Consensus
 from db_node.database_machine import encode
+from utils.raft.consensus import Consensus
 from utils.raft.io.service_errors import raft_errors
 from utils.two_phase_commit.messages import Acknowledgement, Decision, Transaction, Vote
 

@@ -3,13 +3,13 @@
 from typing import Any, assert_never
 
 from db_node.commands import DecrementStock, Refusal, RefusalReason, RequestId, StockLeft, Value, Write, Written
-from db_node.consensus import Consensus
 from db_node.database_machine import DatabaseMachine, encode
 from db_node.freshness import Freshness
 from db_node.keyspace import Entry
 from utils.db_client.keys import STOCK_PREFIX
 from utils.domain.order import TITLE_LENGTH_MAX
 from utils.pb import database_pb2 as pb, database_pb2_grpc
+from utils.raft.consensus import Consensus
 from utils.raft.io.service_errors import raft_errors
 from utils.rpc.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, ServiceError, Unavailable
 

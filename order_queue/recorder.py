@@ -10,11 +10,11 @@ from typing import Final, Protocol
 import psycopg
 
 from order_queue.commands import MarkRecorded, encode
-from order_queue.consensus import Consensus
 from order_queue.order_record import OrderRecord
 from order_queue.queue_machine import QueueMachine
 from order_queue.wakeups import ENDED, Wakeups
 from utils.observe.logging import get_logger
+from utils.raft.consensus import Consensus
 from utils.raft.errors import RaftError
 
 log = get_logger()

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 from order_queue import commands, validation
 from order_queue.claims import Claims, EpochSharedError, StaleEpochError
 from order_queue.commands import Bounds, Completed, Full, Registered
-from order_queue.consensus import Consensus
 from order_queue.order_record import OrderRecord, OrderState
 from order_queue.queue_machine import QueueMachine
 from order_queue.wakeups import WORK, Wakeups, end_of
@@ -15,6 +14,7 @@ from utils.observe.counters import count
 from utils.observe.logging import get_logger
 from utils.pb import order_queue_pb2, order_queue_pb2_grpc
 from utils.pb.convert import queued_order_to_proto, reason_to_proto
+from utils.raft.consensus import Consensus
 from utils.raft.errors import NotLeaderError
 from utils.raft.io.service_errors import raft_errors
 from utils.rpc.errors import FailedPrecondition, NotFound, ResourceExhausted

@@ -14,6 +14,7 @@ class FakeStatus:
     term: int = 1
     leader_id: str | None = "order_queue_1"
     leader_address: str | None = "queue-1:50054"
+    last_applied: int = 0
     ready: bool = True
 
 

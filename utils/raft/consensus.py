@@ -1,4 +1,4 @@
-"""What the queue asks of consensus: `utils.raft.io.node.RaftNode`, and in tests a stand-in."""
+"""What a service asks of consensus: `utils.raft.io.node.RaftNode`, and in tests a stand-in."""
 
 from typing import Any, Protocol
 
@@ -15,11 +15,13 @@ class ConsensusStatus(Protocol):
     @property
     def leader_address(self) -> str | None: ...
     @property
+    def last_applied(self) -> int: ...
+    @property
     def ready(self) -> bool: ...
 
 
 class Consensus(Protocol):
-    """Both methods raise `utils.raft.errors`."""
+    """`propose` and `read_barrier` raise `utils.raft.errors`."""
 
     @property
     def status(self) -> ConsensusStatus: ...
@@ -31,4 +33,4 @@ class Consensus(Protocol):
         """After it, what this node's machine holds is everything that was committed before the call."""
 
     async def changed(self) -> None:
-        """Returns when the status has changed after the call."""
+        """Returns when role, term, leader or readiness have changed after the call."""
