@@ -6,7 +6,6 @@ fdatasync without a change of the file's size, and a full disk shows before any 
 
 import contextlib
 import errno
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,11 +13,12 @@ import msgspec
 
 from utils.raft.core.messages import LogBase
 from utils.raft.errors import LogDamagedError
+from utils.raft.io.files import File, Files
 from utils.raft.io.frames import Scan, encode_frame, read_frame, scan
 
 # 2: a log may begin after a base.
 VERSION = 2
-_SPACE_BYTES = 1024 * 1024
+SPACE_BYTES = 1024 * 1024
 _HEADER_BYTES_MAX = 64 * 1024
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -44,57 +44,69 @@ class LogFile:
     An OSError from any of them leaves the file in an unknown state: the process must end, and read it again.
     """
 
-    def __init__(self, descriptor: int, path: Path, end: int, size: int, sequence: int) -> None:
+    def __init__(self, file: File, path: Path, *, end: int, size: int, sequence: int, space_bytes: int) -> None:
         self.path = path
         self.sequence = sequence
-        self._descriptor = descriptor
+        self._file = file
         self._end = end
         self._size = size
+        self._space_bytes = space_bytes
 
     @property
     def bytes_used(self) -> int:
         return self._end
 
     @classmethod
-    def create(cls, path: Path, header: FileHeader, payloads: Sequence[bytes] = ()) -> "LogFile":
+    def create(
+        cls,
+        files: Files,
+        path: Path,
+        header: FileHeader,
+        payloads: Sequence[bytes] = (),
+        *,
+        space_bytes: int = SPACE_BYTES,
+    ) -> "LogFile":
         """A new file with these records. It gets its name only when it is complete. Raises StorageFullError."""
         temporary = path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        opened = files.create(temporary)
         try:
-            file = cls(descriptor, path, 0, 0, header.first_sequence)
+            file = cls(opened, path, end=0, size=0, sequence=header.first_sequence, space_bytes=space_bytes)
             # The header's frame is number 0 of its file: the sequence is the records' alone.
             frames = [encode_frame(0, msgspec.msgpack.encode(header))]
             frames += [encode_frame(file.sequence + offset, payload) for offset, payload in enumerate(payloads)]
             file._write(b"".join(frames))
             file.sequence += len(payloads)
-            temporary.rename(path)
-            sync_directory(path.parent)
+            files.rename(temporary, path)
+            files.sync_directory(path.parent)
         except BaseException:
-            os.close(descriptor)
+            opened.close()
             raise
         return file
 
     @classmethod
-    def open(cls, path: Path, *, is_last: bool) -> tuple["LogFile", FileHeader, Scan]:
+    def open(
+        cls, files: Files, path: Path, *, is_last: bool, space_bytes: int = SPACE_BYTES
+    ) -> tuple["LogFile", FileHeader, Scan]:
         """An existing file, what it says of itself, and its records. A torn last record of the last file is cut off.
 
         Raises LogDamagedError.
         """
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        opened = files.open(path)
         try:
-            data = path.read_bytes()
+            data = files.read(path)
             header, start = _header(path, data)
             found = scan(str(path), data, start, header.first_sequence)
-            file = cls(descriptor, path, found.end, len(data), header.first_sequence + len(found.frames))
+            sequence = header.first_sequence + len(found.frames)
+            file = cls(opened, path, end=found.end, size=len(data), sequence=sequence, space_bytes=space_bytes)
             if found.torn_bytes and not is_last:
                 raise LogDamagedError(str(path), found.end, "its last record is broken, and another file follows")
             if found.torn_bytes:
-                os.ftruncate(descriptor, found.end)
+                opened.truncate(found.end)
                 file._size = found.end
             # After a crash of the process alone, what was read may not be on the disk yet.
-            os.fsync(descriptor)
+            opened.sync()
         except BaseException:
-            os.close(descriptor)
+            opened.close()
             raise
         return file, header, found
 
@@ -104,36 +116,26 @@ class LogFile:
         self.sequence += 1
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        self._file.close()
 
     def _write(self, frame: bytes) -> None:
         with full_disk():
             self._make_space(len(frame))
-            write_all(self._descriptor, frame, self._end)
-        os.fdatasync(self._descriptor)
+            self._file.write(frame, self._end)
+        self._file.sync_data()
         self._end += len(frame)
 
     def _make_space(self, needed: int) -> None:
         if self._end + needed <= self._size:
             return
-        size = self._end + needed + _SPACE_BYTES
-        write_all(self._descriptor, bytes(size - self._size), self._size)
+        size = self._end + needed + self._space_bytes
+        self._file.write(bytes(size - self._size), self._size)
         self._size = size
 
 
-def sync_directory(path: Path) -> None:
-    """Makes the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def read_header(path: Path) -> FileHeader:
+def read_header(files: Files, path: Path) -> FileHeader:
     """Raises LogDamagedError."""
-    with path.open("rb") as file:
-        return _header(path, file.read(_HEADER_BYTES_MAX))[0]
+    return _header(path, files.read(path, _HEADER_BYTES_MAX))[0]
 
 
 def _header(path: Path, data: bytes) -> tuple[FileHeader, int]:
@@ -158,11 +160,3 @@ def full_disk() -> Iterator[None]:
         if error.errno in _FULL:
             raise StorageFullError(str(error)) from error
         raise
-
-
-def write_all(descriptor: int, data: bytes, position: int) -> None:
-    """Writes all of `data` at byte `position`; not synced."""
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, position)
-        view, position = view[written:], position + written

@@ -39,8 +39,8 @@ log = get_logger()
 _TICKS_PER_HEARTBEAT = 2
 # What one node's peers can have on the way at most is far below; beyond this messages are dropped.
 _INBOX_MAX = 4_096
-# Applied in one round: a long log after a restart must not keep the node from its heartbeats.
-_ENTRIES_APPLIED_MAX = 256
+# Few are applied in one round: a long log after a restart must not keep the node from its heartbeats.
+LIMITS = Limits(committed_per_ready=256)
 
 
 class RaftNode:
@@ -54,9 +54,13 @@ class RaftNode:
         credentials: Credentials = INSECURE,
         storage: Storage | None = None,
         transport: Transport | None = None,
+        random_ticks: Callable[[int, int], int] = random.randint,
+        limits: Limits = LIMITS,
     ) -> None:
-        """`storage` and `transport` are for tests: without them, files in `config.data_dir` and gRPC."""
+        """What follows `credentials` is for tests: without it, files in `config.data_dir`, gRPC and real chance."""
         self._config = config
+        self._random_ticks = random_ticks
+        self._limits = limits
         self._storage = storage or FileStorage(
             Path(config.data_dir) / "raft", cluster_id=config.cluster_id, node_id=config.node_id
         )
@@ -105,10 +109,10 @@ class RaftNode:
             snapshot=stored.snapshot,
             base=stored.base,
             entries=stored.entries,
-            random_ticks=random.randint,
+            random_ticks=self._random_ticks,
             election_ticks=round(self._config.election_timeout_ms / tick_ms),
             heartbeat_ticks=_TICKS_PER_HEARTBEAT,
-            limits=Limits(committed_per_ready=_ENTRIES_APPLIED_MAX),
+            limits=self._limits,
         )
         log.info("the log was read", term=stored.hard_state.current_term, last_log_index=self._core.last_index)
         self._writer.start()

@@ -3,15 +3,15 @@
 Two frames (frames.py): what it is, and the data of the state machine.
 """
 
-import os
 from pathlib import Path
 
 import msgspec
 
 from utils.raft.core.messages import Snapshot
 from utils.raft.errors import LogDamagedError
+from utils.raft.io.files import Files
 from utils.raft.io.frames import encode_frame, read_frame
-from utils.raft.io.log_file import full_disk, sync_directory, write_all
+from utils.raft.io.log_file import full_disk
 
 VERSION = 1
 
@@ -27,7 +27,7 @@ class SnapshotHeader(msgspec.Struct, frozen=True):
     configuration: bytes
 
 
-def write_snapshot(path: Path, snapshot: Snapshot, *, cluster_id: str, node_id: str) -> None:
+def write_snapshot(files: Files, path: Path, snapshot: Snapshot, *, cluster_id: str, node_id: str) -> None:
     """Durable when it returns. Raises StorageFullError and OSError; then there is no such file."""
     header = SnapshotHeader(
         version=VERSION,
@@ -39,23 +39,23 @@ def write_snapshot(path: Path, snapshot: Snapshot, *, cluster_id: str, node_id: 
     )
     frames = encode_frame(0, msgspec.msgpack.encode(header)) + encode_frame(1, snapshot.data)
     temporary = path.with_suffix(".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    file = files.create(temporary)
     try:
         with full_disk():
-            write_all(descriptor, frames, 0)
-            os.fsync(descriptor)
+            file.write(frames, 0)
+            file.sync()
     except BaseException:
-        temporary.unlink()
+        files.remove(temporary)
         raise
     finally:
-        os.close(descriptor)
-    temporary.rename(path)
-    sync_directory(path.parent)
+        file.close()
+    files.rename(temporary, path)
+    files.sync_directory(path.parent)
 
 
-def read_snapshot(path: Path) -> tuple[SnapshotHeader, Snapshot]:
+def read_snapshot(files: Files, path: Path) -> tuple[SnapshotHeader, Snapshot]:
     """Raises LogDamagedError."""
-    data = path.read_bytes()
+    data = files.read(path)
     first = read_frame(data, 0)
     if first is None:
         raise LogDamagedError(str(path), 0, "its header is broken")

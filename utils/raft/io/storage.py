@@ -7,8 +7,6 @@ A log that gets shorter begins anew in a file that says after which entry, and t
 Beside them lies a snapshot (snapshot_file.py). It is durable before the log that it makes obsolete is gone.
 """
 
-import fcntl
-import os
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +21,8 @@ from utils.raft.core.messages import Entry, LogBase, Snapshot
 from utils.raft.core.ready import HardState
 from utils.raft.core.snapshots import log_beside_snapshot
 from utils.raft.errors import LogDamagedError
-from utils.raft.io.log_file import VERSION, FileHeader, LogFile, read_header, sync_directory
+from utils.raft.io.files import File, Files, OsFiles
+from utils.raft.io.log_file import SPACE_BYTES, VERSION, FileHeader, LogFile, read_header
 from utils.raft.io.snapshot_file import SnapshotHeader, read_snapshot, write_snapshot
 
 log = get_logger()
@@ -81,21 +80,32 @@ _decode = msgspec.msgpack.Decoder(Record).decode
 class FileStorage:
     """The log and the snapshot of one node in its own directory."""
 
-    def __init__(self, directory: Path, *, cluster_id: str, node_id: str, file_bytes_max: int = FILE_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        cluster_id: str,
+        node_id: str,
+        file_bytes_max: int = FILE_BYTES_MAX,
+        space_bytes: int = SPACE_BYTES,
+        files: Files | None = None,
+    ) -> None:
+        """`files`: those of the operating system, unless they are given."""
         self._directory = directory
+        self._files = files or OsFiles()
         self._cluster_id = cluster_id
         self._node_id = node_id
         self._file_bytes_max = file_bytes_max
+        self._space_bytes = space_bytes
         self._hard_state = HardState()
         self._file: LogFile | None = None
         self._snapshot_index = 0
         # Between the writer of the log, who saves snapshots of the leader, and whoever saves the node's own.
         self._snapshot_lock = threading.Lock()
-        self._lock: int | None = None
+        self._lock: File | None = None
 
     def open(self) -> StoredState:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        sync_directory(self._directory.parent)
+        self._files.make_directory(self._directory)
         self._lock = self._take_lock()
         try:
             return self._read()
@@ -107,7 +117,7 @@ class FileStorage:
         assert self._file is not None
         hard_state = hard_state or self._hard_state
         if self._file.bytes_used >= self._file_bytes_max:
-            following = LogFile.create(self._path(self._file.sequence), self._header(self._file.sequence))
+            following = self._create(self._header(self._file.sequence))
             self._file.close()
             self._file = following
         self._file.append(_record(hard_state, entries))
@@ -116,12 +126,11 @@ class FileStorage:
     def begin_log(self, base: LogBase, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
         assert self._file is not None
         hard_state = hard_state or self._hard_state
-        path = self._path(self._file.sequence)
-        file = LogFile.create(path, self._header(self._file.sequence, base), [_record(hard_state, entries)])
+        file = self._create(self._header(self._file.sequence, base), [_record(hard_state, entries)])
         self._file.close()
         self._file = file
         self._hard_state = hard_state
-        self._unlink(obsolete for obsolete in self._paths() if obsolete < path)
+        self._unlink(obsolete for obsolete in self._paths() if obsolete < file.path)
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         index = snapshot.last_included_index
@@ -129,7 +138,7 @@ class FileStorage:
             if index <= self._snapshot_index:
                 return
             path = self._directory / f"snapshot-{index:016d}.raft"
-            write_snapshot(path, snapshot, cluster_id=self._cluster_id, node_id=self._node_id)
+            write_snapshot(self._files, path, snapshot, cluster_id=self._cluster_id, node_id=self._node_id)
             self._snapshot_index = index
             self._unlink(older for older in self._snapshot_paths() if older < path)
 
@@ -138,7 +147,7 @@ class FileStorage:
             paths = self._snapshot_paths()
             if not paths:
                 return Snapshot()
-            header, snapshot = read_snapshot(paths[-1])
+            header, snapshot = read_snapshot(self._files, paths[-1])
         self._check_owner(paths[-1], header)
         return snapshot
 
@@ -147,20 +156,17 @@ class FileStorage:
             self._file.close()
             self._file = None
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
-    def _take_lock(self) -> int:
-        descriptor = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _take_lock(self) -> File:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
+            return self._files.lock(self._directory / "lock")
+        except BlockingIOError:
             raise ConfigError(f"DATA_DIR: {self._directory} is in use by another process") from None
-        return descriptor
 
     def _read(self) -> StoredState:
-        self._unlink(self._directory.glob("*.new"))
+        self._unlink(self._files.glob(self._directory, "*.new"))
         snapshot = self.read_snapshot()
         self._snapshot_index = snapshot.last_included_index
         # What an interrupted clean-up has left.
@@ -178,7 +184,8 @@ class FileStorage:
         paths, base = self._current_paths()
         entries: list[Entry] = []
         for path in paths:
-            file, header, found = LogFile.open(path, is_last=path == paths[-1])
+            is_last = path == paths[-1]
+            file, header, found = LogFile.open(self._files, path, is_last=is_last, space_bytes=self._space_bytes)
             previous, self._file = self._file, file
             self._check_owner(path, header)
             if previous is not None:
@@ -198,10 +205,10 @@ class FileStorage:
         if not paths:
             if self._snapshot_index:
                 raise LogDamagedError(str(self._directory), 0, "the log beside the snapshot is missing")
-            LogFile.create(self._path(1), self._header(1, LogBase())).close()
+            self._create(self._header(1, LogBase())).close()
             return self._paths(), LogBase()
         for position in reversed(range(len(paths))):
-            header = read_header(paths[position])
+            header = read_header(self._files, paths[position])
             if header.base is not None or header.first_sequence == 1:
                 self._unlink(paths[:position])
                 return paths[position:], header.base or LogBase()
@@ -231,19 +238,20 @@ class FileStorage:
     def _header(self, first_sequence: int, base: LogBase | None = None) -> FileHeader:
         return FileHeader(VERSION, self._cluster_id, self._node_id, first_sequence, base)
 
-    def _path(self, first_sequence: int) -> Path:
-        return self._directory / f"log-{first_sequence:016d}.raft"
+    def _create(self, header: FileHeader, payloads: Sequence[bytes] = ()) -> LogFile:
+        path = self._directory / f"log-{header.first_sequence:016d}.raft"
+        return LogFile.create(self._files, path, header, payloads, space_bytes=self._space_bytes)
 
     def _paths(self) -> list[Path]:
-        return sorted(self._directory.glob("log-*.raft"))
+        return self._files.glob(self._directory, "log-*.raft")
 
     def _snapshot_paths(self) -> list[Path]:
-        return sorted(self._directory.glob("snapshot-*.raft"))
+        return self._files.glob(self._directory, "snapshot-*.raft")
 
     def _unlink(self, paths: Iterable[Path]) -> None:
         """Oldest first. Not synced: what comes back after a power cut is recognised and removed again."""
         for path in paths:
-            path.unlink()
+            self._files.remove(path)
 
 
 def _record(hard_state: HardState, entries: Sequence[Entry]) -> bytes:

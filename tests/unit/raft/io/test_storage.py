@@ -11,6 +11,7 @@ from utils.raft.core.messages import Entry, EntryKind, LogBase, Snapshot
 from utils.raft.core.ready import HardState
 from utils.raft.errors import LogDamagedError
 from utils.raft.io import log_file
+from utils.raft.io.files import OsFiles
 from utils.raft.io.log_file import FileHeader, LogFile, StorageFullError
 from utils.raft.io.memory import MemoryStorage
 from utils.raft.io.storage import FileStorage, Storage, StoredState
@@ -149,7 +150,8 @@ def test_a_broken_header_keeps_the_node_from_starting(tmp_path: Path) -> None:
 
 
 def test_a_file_of_a_newer_version_is_not_read(tmp_path: Path) -> None:
-    LogFile.create(tmp_path / "log-1.raft", FileHeader(log_file.VERSION + 1, "c", "node_1", 1)).close()
+    header = FileHeader(log_file.VERSION + 1, "c", "node_1", 1)
+    LogFile.create(OsFiles(), tmp_path / "log-1.raft", header).close()
     with pytest.raises(LogDamagedError, match="version 3"):
         _reopened(tmp_path)
 
