@@ -32,6 +32,8 @@ def order_answer(record: OrderRecord) -> dict[str, Any]:
     }
     if record.confirmation_code:
         answer["confirmationCode"] = record.confirmation_code
+    if record.orders_ahead is not None:
+        answer["ordersAhead"] = record.orders_ahead
     if order is not None:
         answer["amountCents"] = order.amount_cents
         answer["clock"] = order.clock

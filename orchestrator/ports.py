@@ -97,6 +97,8 @@ class OrderRecord(msgspec.Struct, frozen=True):
     reasons: tuple[Reason, ...] = ()
     confirmation_code: str = ""
     risk_score: int = 0
+    # How many orders are carried out before this one, where that was asked of a pending order.
+    orders_ahead: int | None = None
 
 
 class OrderQueue(Protocol):

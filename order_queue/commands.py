@@ -39,7 +39,17 @@ class MarkRecorded(msgspec.Struct, frozen=True, tag=True):
     up_to_index: int
 
 
-Command = Enqueue | RecordRejection | Complete | MarkRecorded
+class Forget(msgspec.Struct, frozen=True, tag=True):
+    """PostgreSQL has had every order that ended at a log index up to this one for longer than keys are remembered.
+
+    The queue forgets all of them but their ids, at most `orders_max` with one command.
+    """
+
+    up_to_index: int
+    orders_max: int
+
+
+Command = Enqueue | RecordRejection | Complete | MarkRecorded | Forget
 
 
 class Registered(msgspec.Struct, frozen=True):
@@ -47,6 +57,10 @@ class Registered(msgspec.Struct, frozen=True):
 
     record: OrderRecord
     is_new: bool
+
+
+class InArchive(msgspec.Struct, frozen=True):
+    """To Enqueue and RecordRejection: the id's order ended long ago, and PostgreSQL knows how."""
 
 
 class Full(msgspec.Struct, frozen=True):
@@ -76,7 +90,13 @@ class Marked(msgspec.Struct, frozen=True):
     unrecorded: int
 
 
-Outcome = Registered | Full | Completed | Marked
+class Forgot(msgspec.Struct, frozen=True):
+    """To Forget."""
+
+    orders: int
+
+
+Outcome = Registered | InArchive | Full | Completed | Marked | Forgot
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)

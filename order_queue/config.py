@@ -17,5 +17,9 @@ class QueueConfig(RaftConfig):
     unrecorded_max: int = variable("QUEUE_UNRECORDED_MAX", default=100_000, minimum=1)
     # How long ended orders are gathered before they are written together.
     record_interval_ms: int = variable("QUEUE_RECORD_INTERVAL_MS", default=500, minimum=1, maximum=60_000)
+    # For how long the queue itself answers a repeated Idempotency-Key; PostgreSQL is asked about older ones.
+    keys_remembered_s: float = variable("IDEMPOTENCY_WINDOW_S", default=86_400.0, minimum=1, maximum=31_536_000)
+    # How many positions of the queue's log outweigh one book, so that small orders do not starve. 0: none ever do.
+    ageing: int = variable("QUEUE_AGEING", default=0, minimum=0, maximum=1_000_000)
     # The longest pause between two tries to reach PostgreSQL.
     record_backoff_ms_max: int = variable("QUEUE_RECORD_BACKOFF_MS_MAX", default=10_000, minimum=1, maximum=600_000)

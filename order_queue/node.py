@@ -28,7 +28,7 @@ class QueueNode:
     """Serves from `start` to `stop`."""
 
     def __init__(self, config: QueueConfig) -> None:
-        self.machine = QueueMachine(OrderHeap(threading.Lock()))
+        self.machine = QueueMachine(OrderHeap(threading.Lock(), ageing=config.ageing))
         self.claims = Claims()
         self.wakeups = Wakeups()
         self.raft = RaftNode(config, WakingMachine(self.machine, self.wakeups))
@@ -36,7 +36,10 @@ class QueueNode:
         self._server = RpcServer(f"{config.bind_host}:{config.port}", node_id=config.node_id)
         self.raft.add_to(self._server)
         bounds = Bounds(config.pending_max, config.unrecorded_max)
-        servicer = OrderQueueServicer(self.raft, self.machine, self.claims, self.wakeups, bounds)
+        self._archive = RecordStore(config.database_url) if config.database_url else None
+        servicer = OrderQueueServicer(
+            self.raft, self.machine, self.claims, self.wakeups, bounds=bounds, archive=self._archive
+        )
         add_OrderQueueServiceServicer_to_server(servicer, self._server)  # type: ignore[arg-type]
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -55,6 +58,7 @@ class QueueNode:
                     RecordStore(self._config.database_url),
                     interval_s=self._config.record_interval_ms / 1_000,
                     backoff_s_max=self._config.record_backoff_ms_max / 1_000,
+                    keys_remembered_s=self._config.keys_remembered_s,
                 ).run()
             )
         else:
@@ -69,6 +73,8 @@ class QueueNode:
         self.claims.forget()
         self.wakeups.wake_all()
         await self._server.stop()
+        if self._archive is not None:
+            await self._archive.close()
 
     async def _follow_leadership(self) -> None:
         """Healthy while a leader is known. With any change whoever waits looks again, and a deposed leader forgets."""

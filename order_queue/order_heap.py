@@ -12,12 +12,16 @@ _SLACK = 64
 class OrderHeap:
     """Most books first; ties by position, the earliest arrival first. Safe to use from several threads.
 
+    With `ageing`, so many positions outweigh one book: an order that waits overtakes larger ones that came that much
+    later. All age alike, so that their order among themselves never changes, and the heap stays one.
+
     The lock is given (a `threading.Lock`), so that the machine around the heap stays free of threads. A removed order
     leaves the heap when it comes to the top, or when the removed outnumber the living: amortised O(log n).
     """
 
-    def __init__(self, lock: AbstractContextManager[Any]) -> None:
+    def __init__(self, lock: AbstractContextManager[Any], *, ageing: int = 0) -> None:
         self._lock = lock
+        self._ageing = ageing
         self._heap: list[tuple[int, int, str]] = []
         self._positions: dict[str, int] = {}
 
@@ -26,7 +30,8 @@ class OrderHeap:
         with self._lock:
             assert order_id not in self._positions, f"order {order_id} is already in the heap"
             self._positions[order_id] = position
-            heapq.heappush(self._heap, (-quantity, position, order_id))
+            rank = position - quantity * self._ageing if self._ageing else -quantity
+            heapq.heappush(self._heap, (rank, position, order_id))
 
     def remove(self, order_id: str) -> None:
         """Takes an order out. Raises KeyError if it is not there."""
@@ -51,6 +56,13 @@ class OrderHeap:
             for entry in popped:
                 heapq.heappush(self._heap, entry)
         return chosen
+
+    def ahead_of(self, order_id: str, *, excluding: Collection[str] = ()) -> int:
+        """How many orders come before this one, without those excluded (a set). Raises KeyError if it is not there."""
+        with self._lock:
+            position = self._positions[order_id]
+            own = next(entry for entry in self._heap if entry[1] == position)
+            return sum(entry < own and entry[2] not in excluding and self._lives(entry) for entry in self._heap)
 
     def clear(self) -> None:
         with self._lock:

@@ -4,7 +4,8 @@ Rules:
 - The first of Enqueue and RecordRejection wins for an order id, for ever; so does the first result.
 - An order's position is the log index of its Enqueue. Priority: most books first, then the lowest position.
 - Handing out changes nothing here: an order stays until its result is committed (see claims.py).
-- A result is kept until PostgreSQL has it, and still after that, since an order id must never run twice.
+- A result is kept until PostgreSQL has it, and as long after that as keys are remembered. Of what is forgotten then
+  the id stays, since an order must never run twice.
 - A new order is refused when too many are pending or unrecorded. A result never is.
 """
 
@@ -18,7 +19,10 @@ from order_queue.commands import (
     Complete,
     Completed,
     Enqueue,
+    Forget,
+    Forgot,
     Full,
+    InArchive,
     Marked,
     MarkRecorded,
     Outcome,
@@ -26,10 +30,11 @@ from order_queue.commands import (
     Registered,
     ResultAlarm,
 )
+from order_queue.forgotten_ids import ForgottenIds
 from order_queue.order_heap import OrderHeap
 from order_queue.order_record import OrderRecord, OrderResult, OrderState
 
-_SNAPSHOT_VERSION = 1
+_SNAPSHOT_VERSION = 2
 
 
 class _Snapshot(msgspec.Struct, frozen=True):
@@ -40,6 +45,8 @@ class _Snapshot(msgspec.Struct, frozen=True):
     ended: list[bytes]
     # How many of them, from the end, PostgreSQL may not have yet: their log indexes and order ids.
     unrecorded: list[tuple[int, str]]
+    # Since version 2.
+    forgotten: bytes = b""
 
 
 class QueueMachine:
@@ -51,6 +58,7 @@ class QueueMachine:
         # Encoded: the many that have ended take a third of the memory so, and the garbage collector skips them.
         self._ended: dict[str, bytes] = {}
         self._unrecorded: deque[tuple[int, str]] = deque()
+        self._forgotten = ForgottenIds()
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(OrderRecord)
 
@@ -67,21 +75,23 @@ class QueueMachine:
                 return self._complete(index, results)
             case MarkRecorded(up_to_index):
                 return self._mark_recorded(up_to_index)
+            case Forget(up_to_index, orders_max):
+                return self._forget(up_to_index, orders_max)
 
     def snapshot(self) -> bytes:
         """The whole state; equal states give equal bytes."""
         pending = sorted(self._pending.values(), key=lambda record: record.position)
-        return self._encoder.encode(
-            _Snapshot(_SNAPSHOT_VERSION, pending, list(self._ended.values()), list(self._unrecorded))
-        )
+        ended, unrecorded = list(self._ended.values()), list(self._unrecorded)
+        return self._encoder.encode(_Snapshot(_SNAPSHOT_VERSION, pending, ended, unrecorded, self._forgotten.dump()))
 
     def restore(self, snapshot: bytes) -> None:
         """Replaces the whole state."""
         state = msgspec.msgpack.decode(snapshot, type=_Snapshot)
-        assert state.version == _SNAPSHOT_VERSION, f"a snapshot of version {state.version} cannot be read"
+        assert state.version <= _SNAPSHOT_VERSION, f"a snapshot of version {state.version} cannot be read"
         self._pending = {record.order_id: record for record in state.pending}
         self._ended = {self._decoder.decode(data).order_id: data for data in state.ended}
         self._unrecorded = deque(state.unrecorded)
+        self._forgotten = ForgottenIds(state.forgotten)
         self._heap.clear()
         for record in state.pending:
             self._push(record)
@@ -89,12 +99,16 @@ class QueueMachine:
     # What the node's service asks.
 
     def record(self, order_id: str) -> OrderRecord | None:
-        """Where the order stands, or None for an id that the queue does not know."""
+        """Where the order stands, or None for an id that the queue does not know, or has forgotten."""
         if (pending := self._pending.get(order_id)) is not None:
             return pending
         if (ended := self._ended.get(order_id)) is not None:
             return self._decoder.decode(ended)
         return None
+
+    def is_forgotten(self, order_id: str) -> bool:
+        """Whether the order ended so long ago that only PostgreSQL knows how."""
+        return order_id in self._forgotten
 
     def is_pending(self, order_id: str) -> bool:
         return order_id in self._pending
@@ -102,6 +116,10 @@ class QueueMachine:
     def first_pending(self, count: int, *, excluding: Collection[str] = ()) -> list[OrderRecord]:
         """Up to `count` pending orders in order of priority, without those excluded (a set of order ids)."""
         return [self._pending[order_id] for order_id in self._heap.first(count, excluding=excluding)]
+
+    def ahead_of(self, order_id: str, *, excluding: Collection[str] = ()) -> int:
+        """How many pending orders come before this pending one, without those excluded (a set of order ids)."""
+        return self._heap.ahead_of(order_id, excluding=excluding)
 
     def first_unrecorded(self, count: int) -> list[OrderRecord]:
         """The earliest ended orders that PostgreSQL may not have: `count`, and the rest of the last one's log index."""
@@ -118,7 +136,8 @@ class QueueMachine:
 
     @property
     def ended_count(self) -> int:
-        return len(self._ended)
+        """Forgotten ones included."""
+        return len(self._ended) + len(self._forgotten)
 
     @property
     def unrecorded_count(self) -> int:
@@ -134,12 +153,10 @@ class QueueMachine:
 
     # The commands.
 
-    def _enqueue(self, index: int, command: Enqueue) -> Registered | Full:
+    def _enqueue(self, index: int, command: Enqueue) -> Registered | InArchive | Full:
         order = command.order
-        if (existing := self.record(order.order_id)) is not None:
-            return Registered(existing, is_new=False)
-        if (full := self.full(command.bounds)) is not None:
-            return full
+        if (known := self._known(order.order_id) or self.full(command.bounds)) is not None:
+            return known
         record = OrderRecord(
             order.order_id, OrderState.PENDING, index, command.fingerprint, risk_score=order.risk_score, order=order
         )
@@ -147,11 +164,9 @@ class QueueMachine:
         self._push(record)
         return Registered(record, is_new=True)
 
-    def _record_rejection(self, index: int, command: RecordRejection) -> Registered | Full:
-        if (existing := self.record(command.order_id)) is not None:
-            return Registered(existing, is_new=False)
-        if (full := self.full(command.bounds)) is not None:
-            return full
+    def _record_rejection(self, index: int, command: RecordRejection) -> Registered | InArchive | Full:
+        if (known := self._known(command.order_id) or self.full(command.bounds)) is not None:
+            return known
         record = OrderRecord(
             command.order_id,
             OrderState.REJECTED,
@@ -168,6 +183,8 @@ class QueueMachine:
         ended: list[OrderRecord] = []
         alarms: list[ResultAlarm] = []
         for result in results:
+            if self.is_forgotten(result.order_id):
+                continue
             record = self.record(result.order_id)
             if record is None or (record.ended_index and not result.agrees_with(record)):
                 alarms.append(ResultAlarm(result, record))
@@ -189,6 +206,24 @@ class QueueMachine:
         while self._unrecorded and self._unrecorded[0][0] <= up_to_index:
             self._unrecorded.popleft()
         return Marked(len(self._unrecorded))
+
+    def _forget(self, up_to_index: int, orders_max: int) -> Forgot:
+        if self._unrecorded:
+            up_to_index = min(up_to_index, self._unrecorded[0][0] - 1)
+        gone: list[str] = []
+        for order_id, data in self._ended.items():
+            if len(gone) == orders_max or self._decoder.decode(data).ended_index > up_to_index:
+                break
+            gone.append(order_id)
+        for order_id in gone:
+            del self._ended[order_id]
+            self._forgotten.add(order_id)
+        return Forgot(len(gone))
+
+    def _known(self, order_id: str) -> Registered | InArchive | None:
+        if (existing := self.record(order_id)) is not None:
+            return Registered(existing, is_new=False)
+        return InArchive() if self.is_forgotten(order_id) else None
 
     def _push(self, record: OrderRecord) -> None:
         assert record.order is not None, "a pending order has its content"

@@ -1,17 +1,19 @@
 """The table of order records in PostgreSQL: for people and reports, and for keys older than the queue remembers."""
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import psycopg
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from order_queue.order_record import OrderRecord
-from utils.domain.order import Book, PricedItem, Reason
+from order_queue.order_record import OrderRecord, OrderState
+from utils.domain.order import Book, PaymentInstrument, PaymentMethod, PricedItem, QueuedOrder, Reason
 
 CONNECT_TIMEOUT_S: Final = 5
-WRITE_TIMEOUT_S: Final = 10.0
+TIMEOUT_S: Final = 10.0
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS order_records (
@@ -38,7 +40,8 @@ CREATE TABLE IF NOT EXISTS order_records (
     customer_hash      text,
     accepted_at        timestamptz,
     recorded_at        timestamptz NOT NULL DEFAULT now()
-)
+);
+CREATE INDEX IF NOT EXISTS order_records_by_age ON order_records (recorded_at, ended_index)
 """
 
 # A record is written when it is final, so the first one written stays.
@@ -56,23 +59,43 @@ INSERT INTO order_records (
 """
 
 
+_SELECT: Final = """
+SELECT *, (extract(epoch FROM accepted_at) * 1000)::bigint AS accepted_at_ms FROM order_records WHERE order_id = %s
+"""
+
+_RECORDED_BEFORE: Final = """
+SELECT ended_index FROM order_records WHERE recorded_at < now() - make_interval(secs => %s)
+ORDER BY recorded_at DESC, ended_index DESC LIMIT 1
+"""
+
+
 class RecordStore:
-    """One connection, opened when it is needed and again after any failure: there is one writer."""
+    """One connection, opened when it is needed and again after any failure. Who writes and who reads have their own.
+
+    Every method raises psycopg.Error, OSError or TimeoutError.
+    """
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._connection: psycopg.AsyncConnection[dict[str, Any]] | None = None
+        self._lock = asyncio.Lock()
 
     async def write(self, records: Sequence[OrderRecord]) -> None:
-        """All of them are kept for good when it returns. Idempotent. Raises psycopg.Error, OSError or TimeoutError."""
-        try:
-            async with asyncio.timeout(WRITE_TIMEOUT_S):
-                connection = await self._connected()
-                async with connection.transaction(), connection.cursor() as cursor:
-                    await cursor.executemany(_INSERT, [_row(record) for record in records])
-        except BaseException:
-            await self.close()
-            raise
+        """All of them are kept for good when it returns. Idempotent."""
+        async with self._cursor() as cursor, cursor.connection.transaction():
+            await cursor.executemany(_INSERT, [_row(record) for record in records])
+
+    async def read(self, order_id: str) -> OrderRecord | None:
+        """An ended order as it was written."""
+        async with self._cursor() as cursor:
+            row = await (await cursor.execute(_SELECT, (order_id,))).fetchone()
+        return None if row is None else _record(row)
+
+    async def recorded_before(self, age_s: float) -> int:
+        """Up to which log index of the queue everything was written more than `age_s` seconds ago; 0: nothing was."""
+        async with self._cursor() as cursor:
+            row = await (await cursor.execute(_RECORDED_BEFORE, (age_s,))).fetchone()
+        return 0 if row is None else int(row["ended_index"])
 
     async def close(self) -> None:
         """Closes the connection, if there is one; the next write opens another."""
@@ -80,13 +103,21 @@ class RecordStore:
         if connection is not None:
             await connection.close()
 
-    async def _connected(self) -> psycopg.AsyncConnection[Any]:
-        if self._connection is None:
-            self._connection = await psycopg.AsyncConnection.connect(
-                self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
-            )
-            await self._connection.execute(_SCHEMA)
-        return self._connection
+    @contextlib.asynccontextmanager
+    async def _cursor(self) -> AsyncIterator[psycopg.AsyncCursor[dict[str, Any]]]:
+        """For one short use at a time."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S), self._lock:
+                if self._connection is None:
+                    self._connection = await psycopg.AsyncConnection.connect(
+                        self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S, row_factory=dict_row
+                    )
+                    await self._connection.execute(_SCHEMA)
+                async with self._connection.cursor() as cursor:
+                    yield cursor
+        except BaseException:
+            await self.close()
+            raise
 
 
 def _row(record: OrderRecord) -> dict[str, Any]:
@@ -121,6 +152,38 @@ _ORDER_COLUMNS: Final = (
     "items", "shipping_cents", "amount_cents", "payment_method", "payment_brand", "payment_last_four",
     "suggested_books", "discount_code", "clock", "customer_hash", "accepted_at_ms",
 )  # fmt: skip
+
+
+def _record(row: dict[str, Any]) -> OrderRecord:
+    return OrderRecord(
+        order_id=row["order_id"],
+        state=OrderState(row["state"]),
+        position=row["position"],
+        fingerprint=row["fingerprint"],
+        risk_score=row["risk_score"],
+        order=None if row["items"] is None else _order(row),
+        reasons=tuple(Reason(**reason) for reason in row["reasons"]),
+        confirmation_code=row["confirmation_code"],
+        ended_index=row["ended_index"],
+    )
+
+
+def _order(row: dict[str, Any]) -> QueuedOrder:
+    return QueuedOrder(
+        order_id=row["order_id"],
+        items=tuple(PricedItem(**item) for item in row["items"]),
+        shipping_cents=row["shipping_cents"],
+        amount_cents=row["amount_cents"],
+        instrument=PaymentInstrument(
+            PaymentMethod(row["payment_method"]), row["payment_brand"], row["payment_last_four"]
+        ),
+        suggested_books=tuple(Book(**book) for book in row["suggested_books"]),
+        risk_score=row["risk_score"],
+        discount_code=row["discount_code"],
+        clock=row["clock"],
+        accepted_at_ms=row["accepted_at_ms"],
+        customer_hash=row["customer_hash"],
+    )
 
 
 def _reason(reason: Reason) -> dict[str, str]:

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+import psycopg
+
 from order_queue import commands, validation
 from order_queue.claims import Claims, EpochSharedError, StaleEpochError
-from order_queue.commands import Bounds, Completed, Full, Registered
+from order_queue.commands import Bounds, Completed, Full, InArchive, Registered
 from order_queue.order_record import OrderRecord, OrderState
 from order_queue.queue_machine import QueueMachine
 from order_queue.wakeups import WORK, Wakeups, end_of
@@ -17,7 +19,7 @@ from utils.pb.convert import queued_order_to_proto, reason_to_proto
 from utils.raft.consensus import Consensus
 from utils.raft.errors import NotLeaderError
 from utils.raft.io.service_errors import raft_errors
-from utils.rpc.errors import FailedPrecondition, NotFound, ResourceExhausted
+from utils.rpc.errors import FailedPrecondition, NotFound, ResourceExhausted, Unavailable
 
 log = get_logger()
 
@@ -37,17 +39,32 @@ class CallContext(Protocol):
     def time_remaining(self) -> float: ...
 
 
+class Archive(Protocol):
+    """`order_queue.record_store.RecordStore`."""
+
+    async def read(self, order_id: str) -> OrderRecord | None: ...
+
+
 class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
     """Every method is idempotent, as ClusterChannel asks."""
 
     def __init__(
-        self, node: Consensus, machine: QueueMachine, claims: Claims, wakeups: Wakeups, bounds: Bounds
+        self,
+        node: Consensus,
+        machine: QueueMachine,
+        claims: Claims,
+        wakeups: Wakeups,
+        *,
+        bounds: Bounds,
+        archive: Archive | None,
     ) -> None:
+        """`archive`: None where nothing is recorded, and so nothing forgotten."""
         self._node = node
         self._machine = machine
         self._claims = claims
         self._wakeups = wakeups
         self._bounds = bounds
+        self._archive = archive
 
     async def Enqueue(self, request: order_queue_pb2.EnqueueRequest, context: Any) -> order_queue_pb2.EnqueueResponse:
         order = validation.queued_order(request.order)
@@ -72,6 +89,8 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
     ) -> order_queue_pb2.GetOrderResponse:
         """An end is final, so whichever node has applied it may tell it; anything else needs the leader's word."""
         order_id = validation.order_id(request.order_id)
+        if self._machine.is_forgotten(order_id):
+            return order_queue_pb2.GetOrderResponse(record=_record_to_proto(await self._archived(order_id)))
         deadline = _wait_until(request.wait_ms / 1_000, context)
         with raft_errors():
             if self._machine.record(order_id) is None:
@@ -86,7 +105,11 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
                 record = self._machine.record(order_id)
         if record is None:
             raise NotFound(f"order {order_id} is not known")
-        return order_queue_pb2.GetOrderResponse(record=_record_to_proto(record))
+        response = order_queue_pb2.GetOrderResponse(record=_record_to_proto(record))
+        if not record.ended_index:
+            held = self._claims.held
+            response.orders_ahead = 0 if order_id in held else self._machine.ahead_of(order_id, excluding=held)
+        return response
 
     async def Dequeue(self, request: order_queue_pb2.DequeueRequest, context: Any) -> order_queue_pb2.DequeueResponse:
         """See claims.py for the rules."""
@@ -146,16 +169,29 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
     ) -> order_queue_pb2.OrderRecord:
         # What would be refused is not even logged. Only a leader's bounds are up to date: the others redirect.
         full = self._machine.full(self._bounds) if self._node.status.ready else None
-        if full is None or self._machine.record(order_id) is not None:
+        if full is None or self._machine.record(order_id) is not None or self._machine.is_forgotten(order_id):
             outcome = await self._propose(command, context)
             if isinstance(outcome, Registered):
                 if outcome.is_new:
                     record = outcome.record
                     log.info("order registered", order_id=order_id, state=record.state, position=record.position)
                 return _record_to_proto(outcome.record)
+            if isinstance(outcome, InArchive):
+                return _record_to_proto(await self._archived(order_id))
             assert isinstance(outcome, Full)
             full = outcome
         raise ResourceExhausted(f"the queue is full: {full.bound} {full.what}")
+
+    async def _archived(self, order_id: str) -> OrderRecord:
+        assert self._archive is not None, "what is forgotten was recorded"
+        try:
+            record = await self._archive.read(order_id)
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            log.warning("PostgreSQL does not tell an old order", order_id=order_id, error=str(error))
+            record = None
+        if record is None:
+            raise Unavailable(f"order {order_id} ended long ago, and PostgreSQL does not tell how just now")
+        return record
 
     async def _propose(self, command: commands.Command, context: CallContext) -> object:
         with raft_errors():

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from orchestrator.ports import OrderRecord, OrderState
 from utils.domain.order import QueuedOrder, Reason
 from utils.pb import order_queue_pb2, order_queue_pb2_grpc
@@ -54,7 +56,11 @@ class OrderQueueClient:
     def get_order(self, order_id: str, *, wait_s: float, timeout_s: float) -> OrderRecord:
         async def call() -> OrderRecord:
             request = order_queue_pb2.GetOrderRequest(order_id=order_id, wait_ms=int(wait_s * 1_000))
-            return _record((await self._stub.GetOrder(request, timeout=timeout_s)).record)
+            response = await self._stub.GetOrder(request, timeout=timeout_s)
+            record = _record(response.record)
+            if response.HasField("orders_ahead"):
+                record = msgspec.structs.replace(record, orders_ahead=response.orders_ahead)
+            return record
 
         return self._runtime.run(call())
 

@@ -269,18 +269,24 @@ class GetOrderResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RECORD_FIELD_NUMBER: _builtins.int
+    ORDERS_AHEAD_FIELD_NUMBER: _builtins.int
+    orders_ahead: _builtins.int
+    """Of a pending order: how many come before it among those that no executor holds. 0 for one that is held."""
     @_builtins.property
     def record(self) -> Global___OrderRecord: ...
     def __init__(
         self,
         *,
         record: Global___OrderRecord | None = ...,
+        orders_ahead: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_orders_ahead", b"_orders_ahead", "orders_ahead", b"orders_ahead", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_orders_ahead", b"_orders_ahead", "orders_ahead", b"orders_ahead", "record", b"record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__orders_ahead: _TypeAlias = _typing.Literal["orders_ahead"]  # noqa: Y015
+    _WhichOneofArgType__orders_ahead: _TypeAlias = _typing.Literal["_orders_ahead", b"_orders_ahead"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__orders_ahead) -> _WhichOneofReturnType__orders_ahead | None: ...
 
 Global___GetOrderResponse: _TypeAlias = GetOrderResponse  # noqa: Y015
 

@@ -12,7 +12,7 @@ from order_queue.config import QueueConfig
 from order_queue.node import QueueNode
 from tests.support.raft_cluster import free_ports
 from tests.unit.order_queue.harness import enqueue_request
-from tests.unit.order_queue.words import order_id
+from tests.unit.order_queue.words import number_of, order_id
 from utils.pb import order_queue_pb2 as pb
 from utils.pb.order_queue_pb2_grpc import OrderQueueServiceStub
 from utils.pb.raft_pb2 import GetRaftStatusRequest
@@ -55,7 +55,7 @@ class QueueClient:
         response = await self.stub.Dequeue(
             poll_request(*held, epoch=epoch, max_orders=max_orders, wait_ms=wait_ms), timeout=TIMEOUT_S
         )
-        return [int(claimed.order.order_id, 16) for claimed in response.orders]
+        return [number_of(claimed.order.order_id) for claimed in response.orders]
 
     async def complete(self, *results: pb.OrderResult) -> None:
         await self.stub.Complete(pb.CompleteRequest(results=results), timeout=TIMEOUT_S)
@@ -88,7 +88,7 @@ def poll_request(*held: int, epoch: int = 1, max_orders: int = 100, wait_ms: int
 class LocalQueue:
     """Three nodes in this event loop."""
 
-    def __init__(self, directory: Path, database_url: str) -> None:
+    def __init__(self, directory: Path, database_url: str, keys_remembered_s: float) -> None:
         ports = free_ports(len(NODE_IDS))
         peers = {node_id: f"127.0.0.1:{port}" for node_id, port in zip(NODE_IDS, ports, strict=True)}
         self.addresses = tuple(peers.values())
@@ -102,6 +102,7 @@ class LocalQueue:
                 database_url=database_url,
                 record_interval_ms=20,
                 record_backoff_ms_max=100,
+                keys_remembered_s=keys_remembered_s,
             )
             for node_id, port in zip(NODE_IDS, ports, strict=True)
         }
@@ -129,8 +130,10 @@ class LocalQueue:
 
 
 @contextlib.asynccontextmanager
-async def local_queue(directory: Path, database_url: str = "") -> AsyncIterator[LocalQueue]:
-    queue = LocalQueue(directory, database_url)
+async def local_queue(
+    directory: Path, database_url: str = "", *, keys_remembered_s: float = 86_400
+) -> AsyncIterator[LocalQueue]:
+    queue = LocalQueue(directory, database_url, keys_remembered_s)
     try:
         for node_id in NODE_IDS:
             await queue.start(node_id)

@@ -16,6 +16,7 @@ from tests.integration.order_queue.queue_cluster import (
 )
 from tests.support.postgres import PostgresServer
 from tests.unit.order_queue.harness import approved
+from tests.unit.order_queue.words import number_of
 from utils.pb import order_queue_pb2 as pb
 from utils.pb.order_queue_pb2_grpc import OrderQueueServiceStub
 from utils.rpc.transport import INSECURE, open_channel
@@ -62,7 +63,7 @@ async def test_a_leader_that_is_killed_takes_no_accepted_order_with_it(
         await queue.client.all_recorded()
         with psycopg.connect(postgres.dsn) as connection:
             rows = connection.execute("SELECT order_id FROM order_records WHERE state = 'approved'").fetchall()
-        assert sorted(int(row[0], 16) for row in rows) == sorted(first[:25])
+        assert sorted(number_of(row[0]) for row in rows) == sorted(first[:25])
 
 
 async def test_a_leader_that_was_paused_hands_out_nothing_that_its_successor_did(tmp_path: Path) -> None:

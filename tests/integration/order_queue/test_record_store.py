@@ -74,6 +74,35 @@ async def test_a_rejection_by_verification_is_kept_without_an_order(postgres: Po
     assert row["items"] is row["amount_cents"] is row["accepted_at"] is None
 
 
+async def test_what_was_written_can_be_read(postgres: PostgresServer) -> None:
+    records = ended(1, 2)
+    machine = words.machine()
+    machine.apply(1, encode(words.rejection(7)))
+    records += machine.first_unrecorded(1)
+    store = RecordStore(postgres.dsn)
+    await store.write(records)
+    assert [await store.read(record.order_id) for record in records] == records
+    assert await store.read(words.order_id(99)) is None
+    await store.close()
+
+
+async def test_it_tells_what_was_written_long_enough_ago(postgres: PostgresServer) -> None:
+    store = RecordStore(postgres.dsn)
+    assert await store.recorded_before(0) == 0
+    await store.write(ended(1, 2))
+    assert await store.recorded_before(0) == 3
+    assert await store.recorded_before(3_600) == 0
+    await store.close()
+
+
+async def test_readers_share_a_connection_in_turn(postgres: PostgresServer) -> None:
+    store = RecordStore(postgres.dsn)
+    records = ended(*range(1, 30))
+    await store.write(records)
+    assert await asyncio.gather(*(store.read(record.order_id) for record in records)) == records
+    await store.close()
+
+
 async def test_writing_again_changes_nothing(postgres: PostgresServer) -> None:
     store = RecordStore(postgres.dsn)
     await store.write(ended(1))
@@ -127,7 +156,7 @@ async def test_a_postgresql_that_hangs_holds_nobody_for_ever(
 ) -> None:
     store = RecordStore(postgres.dsn)
     await store.write(ended(1))
-    monkeypatch.setattr(record_store, "WRITE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(record_store, "TIMEOUT_S", 0.3)
     postgres.pause()
     try:
         with pytest.raises(TimeoutError):

@@ -1,6 +1,7 @@
 """Three nodes in one event loop: what executors and orchestrators see when the queue's leader changes."""
 
 import asyncio
+import itertools
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from tests.unit.order_queue.words import order_id
 from utils.pb import order_queue_pb2 as pb
 from utils.pb.order_queue_pb2_grpc import OrderQueueServiceStub
 from utils.rpc.channel import Channel
-from utils.rpc.errors import FailedPrecondition, NotLeader
+from utils.rpc.errors import FailedPrecondition, NotLeader, Unavailable
 
 
 async def test_priority_holds_across_a_change_of_leader(tmp_path: Path) -> None:
@@ -149,3 +150,29 @@ async def _health_becomes(status: int, address: str) -> None:
 
     await eventually(is_so)
     await channel.close()
+
+
+async def test_old_orders_are_forgotten_by_every_node_and_answered_from_postgresql(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    async with local_queue(tmp_path, postgres.dsn, keys_remembered_s=0.2) as queue:
+        await queue.client.enqueue(1, 3)
+        await queue.client.complete(approved(1))
+        ended = await queue.client.get(1)
+        await queue.client.all_recorded()
+        later = itertools.count(2)
+
+        async def is_forgotten() -> bool:
+            # Only an order that ends makes the leader look for what is old.
+            number = next(later)
+            await queue.client.enqueue(number)
+            await queue.client.complete(approved(number))
+            return all(node.machine.is_forgotten(order_id(1)) for node in queue.nodes.values())
+
+        await eventually(is_forgotten)
+        assert await queue.client.get(1) == await queue.client.enqueue(1, 3) == ended
+        assert await queue.client.poll() == []
+        postgres.stop()
+        with pytest.raises(Unavailable, match="ended long ago"):
+            await queue.client.get(1)
+        assert (await queue.client.enqueue(next(later))).state == pb.OrderRecord.STATE_PENDING

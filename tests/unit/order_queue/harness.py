@@ -6,6 +6,7 @@ from typing import Any
 
 from order_queue.claims import Claims
 from order_queue.commands import Bounds, Command, encode
+from order_queue.order_record import OrderRecord
 from order_queue.servicer import OrderQueueServicer
 from order_queue.wakeups import Wakeups, WakingMachine
 from tests.unit.order_queue import words
@@ -26,6 +27,19 @@ class Context:
         return self._timeout_s
 
 
+class FakeArchive:
+    """PostgreSQL, as far as the service reads it; with `failure` it is away."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, OrderRecord] = {}
+        self.failure: Exception | None = None
+
+    async def read(self, order_id: str) -> OrderRecord | None:
+        if self.failure is not None:
+            raise self.failure
+        return self.records.get(order_id)
+
+
 class Harness:
     """Built inside a test's event loop."""
 
@@ -34,12 +48,22 @@ class Harness:
         self.claims = Claims()
         self.wakeups = Wakeups()
         self.consensus = FakeConsensus(WakingMachine(self.machine, self.wakeups))
-        self.servicer = OrderQueueServicer(self.consensus, self.machine, self.claims, self.wakeups, bounds)
+        self.archive = FakeArchive()
+        self.servicer = OrderQueueServicer(
+            self.consensus, self.machine, self.claims, self.wakeups, bounds=bounds, archive=self.archive
+        )
 
     def commit(self, *commands: Command) -> None:
         """Entries committed by whoever."""
         for command in commands:
             self.consensus.apply(encode(command))
+
+    def forget(self, number: int) -> None:
+        """The order, an ended one, is in the archive, and the queue forgets all up to it."""
+        record = self.machine.record(words.order_id(number))
+        assert record is not None
+        self.archive.records[record.order_id] = record
+        self.commit(words.mark_recorded(record.ended_index), words.forget(record.ended_index))
 
     def lose_leadership(self) -> None:
         """As the node does it: forget the claims, wake everybody."""
@@ -53,6 +77,10 @@ class Harness:
     async def get(self, number: int, wait_ms: int = 0, timeout_s: float = 30.0) -> pb.OrderRecord:
         request = pb.GetOrderRequest(order_id=words.order_id(number), wait_ms=wait_ms)
         return (await self.servicer.GetOrder(request, Context(timeout_s))).record
+
+    async def orders_ahead(self, number: int) -> int | None:
+        response = await self.servicer.GetOrder(pb.GetOrderRequest(order_id=words.order_id(number)), Context())
+        return response.orders_ahead if response.HasField("orders_ahead") else None
 
     async def poll(
         self,
@@ -72,7 +100,7 @@ class Harness:
             wait_ms=wait_ms,
         )
         response = await self.servicer.Dequeue(request, Context(timeout_s))
-        return [int(claimed.order.order_id, 16) for claimed in response.orders]
+        return [words.number_of(claimed.order.order_id) for claimed in response.orders]
 
     async def complete(self, *results: pb.OrderResult) -> None:
         await self.servicer.Complete(pb.CompleteRequest(results=results), Context())

@@ -50,6 +50,27 @@ def test_removed_orders_do_not_pile_up_where_nobody_looks() -> None:
     assert heap.first(2) == ["large"]
 
 
+def test_it_counts_who_comes_before() -> None:
+    heap = heap_of(("a", 3, 1), ("b", 2, 2), ("gone", 2, 0), ("c", 1, 3))
+    heap.remove("gone")
+    assert [heap.ahead_of(order_id) for order_id in "abc"] == [0, 1, 2]
+    assert heap.ahead_of("c", excluding={"a"}) == 1
+    with pytest.raises(KeyError):
+        heap.ahead_of("gone")
+
+
+def test_with_ageing_an_order_that_waits_overtakes_larger_ones_that_come_late() -> None:
+    heap = OrderHeap(threading.Lock(), ageing=10)
+    for order_id, quantity, position in (("small", 1, 1), ("at once", 3, 20), ("just in time", 3, 21), ("late", 3, 22)):
+        heap.push(order_id, quantity=quantity, position=position)
+    assert heap.first(4) == ["at once", "small", "just in time", "late"]
+
+
+def test_without_ageing_no_wait_outweighs_a_book() -> None:
+    heap = heap_of(("small", 1, 1), ("large", 2, 10**9))
+    assert heap.first(1) == ["large"]
+
+
 def test_an_order_is_not_pushed_twice() -> None:
     heap = heap_of(("a", 3, 1))
     with pytest.raises(AssertionError, match="already in the heap"):

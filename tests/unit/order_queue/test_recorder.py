@@ -10,10 +10,13 @@ import structlog
 
 from order_queue.commands import Bounds
 from order_queue.order_record import OrderRecord
-from order_queue.recorder import BATCH_MAX, Recorder
+from order_queue.recorder import BATCH_MAX, FORGOTTEN_MAX, Recorder
 from tests.unit.order_queue import words
 from tests.unit.order_queue.harness import Harness
 from utils.raft.errors import OutcomeUnknownError
+
+# So short that every batch looks for what is old.
+KEYS_REMEMBERED_S = 0.0
 
 
 class FakeStore:
@@ -23,6 +26,8 @@ class FakeStore:
         self.batches: list[list[str]] = []
         self.failures: list[Exception] = []
         self.closed = 0
+        # What was written long enough ago: the log index up to which.
+        self.old_up_to = 0
         self.tried = asyncio.Event()
 
     async def write(self, records: list[OrderRecord]) -> None:
@@ -30,6 +35,10 @@ class FakeStore:
         if self.failures:
             raise self.failures.pop(0)
         self.batches.append([record.order_id for record in records])
+
+    async def recorded_before(self, age_s: float) -> int:
+        assert age_s == KEYS_REMEMBERED_S
+        return self.old_up_to
 
     async def close(self) -> None:
         self.closed += 1
@@ -41,7 +50,15 @@ class FakeStore:
 
 @contextlib.asynccontextmanager
 async def recording(queue: Harness, store: FakeStore, interval_s: float = 0.001) -> AsyncIterator[None]:
-    recorder = Recorder(queue.consensus, queue.machine, queue.wakeups, store, interval_s=interval_s, backoff_s_max=0.01)
+    recorder = Recorder(
+        queue.consensus,
+        queue.machine,
+        queue.wakeups,
+        store,
+        interval_s=interval_s,
+        backoff_s_max=0.01,
+        keys_remembered_s=KEYS_REMEMBERED_S,
+    )
     task = asyncio.create_task(recorder.run())
     try:
         yield
@@ -129,3 +146,30 @@ async def test_a_recorder_that_is_stopped_closes_its_connection() -> None:
     async with recording(queue, store):
         await asyncio.sleep(0)
     assert store.closed == 1
+
+
+async def test_what_was_recorded_long_ago_is_forgotten_in_bounded_parts() -> None:
+    queue, store = Harness(), FakeStore()
+    bounds = Bounds(pending_max=9, unrecorded_max=9_999)
+    queue.commit(*(words.rejection(number, bounds=bounds) for number in range(FORGOTTEN_MAX + 1)))
+    store.old_up_to = FORGOTTEN_MAX + 1
+    async with recording(queue, store):
+        await until(lambda: queue.machine.is_forgotten(words.order_id(0)))
+        queue.commit(words.rejection(5_000))
+        await until(lambda: queue.machine.is_forgotten(words.order_id(FORGOTTEN_MAX)))
+    assert not queue.machine.is_forgotten(words.order_id(5_000))
+    assert queue.machine.ended_count == FORGOTTEN_MAX + 2
+
+
+async def test_an_age_that_cannot_be_asked_for_holds_up_no_record() -> None:
+    queue, store = Harness(), FakeStore()
+
+    async def away(age_s: float) -> int:
+        raise psycopg.OperationalError("gone")
+
+    store.recorded_before = away  # type: ignore[method-assign]
+    queue.commit(words.rejection(1))
+    async with recording(queue, store):
+        await until(lambda: queue.machine.unrecorded_count == 0)
+        queue.commit(words.rejection(2))
+        await until(lambda: len(store.order_ids) == 2)

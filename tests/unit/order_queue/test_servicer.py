@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import psycopg
 import pytest
 import structlog
 
@@ -212,3 +213,62 @@ async def test_stats_tell_waiting_from_claimed() -> None:
     await queue.complete(approved(1))
     stats = await queue.servicer.GetQueueStats(pb.GetQueueStatsRequest(), Context())
     assert stats == pb.GetQueueStatsResponse(waiting=2, claimed=2, completed=2, unrecorded=2)
+
+
+async def test_a_pending_order_says_how_many_come_before_it() -> None:
+    queue = Harness()
+    for number, quantity in ((1, 5), (2, 1), (3, 3)):
+        await queue.enqueue(number, quantity)
+    assert await queue.orders_ahead(2) == 2
+    await queue.poll(max_orders=1)
+    assert [await queue.orders_ahead(number) for number in (1, 2, 3)] == [0, 1, 0]
+    await queue.complete(approved(2))
+    assert await queue.orders_ahead(2) is None
+
+
+async def test_an_order_that_is_forgotten_is_answered_from_the_archive() -> None:
+    queue = Harness()
+    first = await queue.enqueue(1)
+    await queue.complete(approved(1))
+    ended = await queue.get(1)
+    queue.forget(1)
+    assert await queue.get(1) == await queue.enqueue(1) == ended
+    rejection = await queue.servicer.RecordRejection(rejection_request(1), Context())
+    assert (rejection.record, ended.fingerprint) == (ended, first.fingerprint)
+    assert queue.machine.pending_count == 0
+
+
+async def test_a_follower_answers_a_forgotten_order_too() -> None:
+    queue = Harness()
+    await queue.enqueue(1)
+    await queue.complete(approved(1))
+    queue.forget(1)
+    queue.lose_leadership()
+    assert (await queue.get(1)).state == pb.OrderRecord.STATE_APPROVED
+
+
+@pytest.mark.parametrize("failure", [psycopg.OperationalError("gone"), OSError("no route"), TimeoutError(), None])
+async def test_without_its_archive_a_forgotten_order_is_neither_run_again_nor_unknown(
+    failure: Exception | None,
+) -> None:
+    queue = Harness()
+    await queue.enqueue(1)
+    await queue.complete(approved(1))
+    queue.forget(1)
+    queue.archive.failure = failure
+    queue.archive.records.clear()
+    for ask in (queue.get, queue.enqueue):
+        with pytest.raises(Unavailable, match="ended long ago"):
+            await ask(1)
+    assert queue.machine.pending_count == 0
+
+
+async def test_a_late_result_of_a_forgotten_order_changes_nothing_and_alarms_nobody() -> None:
+    queue = Harness()
+    await queue.enqueue(1)
+    await queue.complete(approved(1))
+    queue.forget(1)
+    with structlog.testing.capture_logs() as logs:
+        await queue.complete(approved(1))
+    assert logs == []
+    assert queue.machine.ended_count == 1

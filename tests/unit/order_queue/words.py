@@ -2,7 +2,7 @@
 
 import threading
 
-from order_queue.commands import Bounds, Complete, Enqueue, MarkRecorded, RecordRejection
+from order_queue.commands import Bounds, Complete, Enqueue, Forget, MarkRecorded, RecordRejection
 from order_queue.order_heap import OrderHeap
 from order_queue.order_record import OrderResult
 from order_queue.queue_machine import QueueMachine
@@ -13,7 +13,11 @@ NO_STOCK = Reason("out_of_stock", "Book A is sold out.", "/items/0")
 
 
 def order_id(number: int) -> str:
-    return f"{number:032x}"
+    return f"{number:016x}" * 2
+
+
+def number_of(order_id: str) -> int:
+    return int(order_id[:16], 16)
 
 
 def fingerprint(number: int) -> bytes:
@@ -60,5 +64,9 @@ def mark_recorded(up_to_index: int) -> MarkRecorded:
     return MarkRecorded(up_to_index)
 
 
-def machine() -> QueueMachine:
-    return QueueMachine(OrderHeap(threading.Lock()))
+def forget(up_to_index: int, orders_max: int = 100) -> Forget:
+    return Forget(up_to_index, orders_max)
+
+
+def machine(ageing: int = 0) -> QueueMachine:
+    return QueueMachine(OrderHeap(threading.Lock(), ageing=ageing))

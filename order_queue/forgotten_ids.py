@@ -1,0 +1,49 @@
+"""Order ids of which the queue knows no more than that they have ended, and that PostgreSQL has the rest."""
+
+from array import array
+from bisect import bisect_left
+
+# The first 16 of an id's hexadecimal digits: eight bytes. Ids are keyed hashes or random, so two orders share them
+# once in 2**64; the worst that follows is that PostgreSQL is asked for an order that it does not have.
+_DIGITS = 16
+# Many small sorted arrays, because an insertion moves half of one.
+_BUCKET_DIGITS = 3
+_BUCKETS = 16**_BUCKET_DIGITS
+
+
+class ForgottenIds:
+    """A set that only grows, by eight bytes for each order."""
+
+    def __init__(self, dump: bytes = b"") -> None:
+        """`dump`: what `dump()` returned. Raises ValueError for anything but whole ids."""
+        self._buckets = [array("Q") for _ in range(_BUCKETS)]
+        self._count = 0
+        ids = array("Q")
+        ids.frombytes(dump)
+        for number in ids:
+            self._bucket(number).append(number)
+        self._count = len(ids)
+
+    def add(self, order_id: str) -> None:
+        number = int(order_id[:_DIGITS], 16)
+        bucket = self._bucket(number)
+        at = bisect_left(bucket, number)
+        if at == len(bucket) or bucket[at] != number:
+            bucket.insert(at, number)
+            self._count += 1
+
+    def dump(self) -> bytes:
+        """In ascending order; equal sets give equal bytes (on machines of one byte order)."""
+        return b"".join(bucket.tobytes() for bucket in self._buckets)
+
+    def __contains__(self, order_id: str) -> bool:
+        number = int(order_id[:_DIGITS], 16)
+        bucket = self._bucket(number)
+        at = bisect_left(bucket, number)
+        return at < len(bucket) and bucket[at] == number
+
+    def __len__(self) -> int:
+        return self._count
+
+    def _bucket(self, number: int) -> "array[int]":
+        return self._buckets[number >> 4 * (_DIGITS - _BUCKET_DIGITS)]
