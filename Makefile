@@ -1,5 +1,5 @@
 # Each target sets up whatever it needs: Python 3.11+, make and a package registry are enough.
-.PHONY: help setup up down reset status test test-fast check format proto bench bench-fraud chaos sim model
+.PHONY: help setup up down reset status test test-fast check format proto bench bench-fraud bench-raft chaos sim model
 .DEFAULT_GOAL := help
 
 export UV_PYTHON_DOWNLOADS := never
@@ -57,6 +57,9 @@ bench: setup ## Drives checkouts through a system of its own and prints what the
 
 bench-fraud: setup ## Prints precision and recall of fraud detection on a labelled set (SEED=n)
 	@$(PYTHON) -m benchmarks.fraud $(if $(SEED),--seed $(SEED))
+
+bench-raft: setup ## Compares utils/raft with pysyncobj and etcd (SECONDS=n, FAILOVERS=n, RIVALS=pysyncobj,etcd)
+	@$(PYTHON) -m benchmarks.raft $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FAILOVERS),--failovers $(FAILOVERS)) $(if $(RIVALS),--rivals $(RIVALS))
 
 chaos: setup ## Breaks a bookstore of its own while clients order, and checks every promise (CYCLES=n, SEED=n)
 	@$(PYTHON) -m tests.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))
