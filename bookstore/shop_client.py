@@ -8,7 +8,16 @@ from typing import Any, TypeVar
 
 from bookstore.running import RunningSystem
 from bookstore.system import DB_NODES, EXECUTOR_NODES, PAYMENT, QUEUE_NODES
-from utils.pb import database_pb2, database_pb2_grpc, payment_pb2, payment_pb2_grpc, raft_pb2, raft_pb2_grpc
+from utils.pb import (
+    database_pb2,
+    database_pb2_grpc,
+    order_executor_pb2,
+    order_executor_pb2_grpc,
+    payment_pb2,
+    payment_pb2_grpc,
+    raft_pb2,
+    raft_pb2_grpc,
+)
 from utils.rpc.blocking import BlockingRuntime
 from utils.rpc.channel import Channel
 from utils.rpc.cluster import ClusterChannel
@@ -143,6 +152,24 @@ def leader(system: RunningSystem, cluster: str) -> str:
                 await asyncio.sleep(0.1)
 
     return runtime().run(find())
+
+
+def executor_epoch(system: RunningSystem) -> int:
+    """The highest epoch that any executor knows of."""
+
+    async def ask(node: str) -> int:
+        async def status(channel: Any) -> int:
+            stub = order_executor_pb2_grpc.OrderExecutorServiceStub(channel)
+            answer = await stub.GetExecutorStatus(order_executor_pb2.GetExecutorStatusRequest(), timeout=RPC_TIMEOUT_S)
+            epoch: int = answer.epoch
+            return epoch
+
+        return await _with_channel(lambda: Channel(system.address(node)), status)
+
+    async def highest() -> int:
+        return max([await ask(node) for node in EXECUTOR_NODES])
+
+    return runtime().run(highest())
 
 
 def _database(system: RunningSystem) -> ClusterChannel:

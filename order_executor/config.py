@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from order_executor.rotation import rotate_after
 from utils.config import ConfigError, variable
 from utils.raft.config import RaftConfig
 
@@ -15,8 +16,8 @@ class ExecutorConfig(RaftConfig):
     payment_service: str = variable("PAYMENT_SERVICE")
     # Orders that are held without a decision.
     in_flight_max: int = variable("EXECUTOR_IN_FLIGHT_MAX", default=64, minimum=1, maximum=512)
-    # Handing leadership on after every n orders needs a transfer of leadership, which utils.raft does not have yet.
-    leadership_rotation: str = variable("LEADERSHIP_ROTATION", default="never", choices=("never",))
+    # never, or every:<n> orders: then another node leads.
+    leadership_rotation: str = variable("LEADERSHIP_ROTATION", default="never")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -26,3 +27,4 @@ class ExecutorConfig(RaftConfig):
             raise ConfigError("DB_NODES names no node")
         if not self.payment_service:
             raise ConfigError("PAYMENT_SERVICE names no address")
+        rotate_after(self.leadership_rotation)

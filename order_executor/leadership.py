@@ -1,7 +1,7 @@
-"""One leader's term: it finishes what earlier leaders decided, takes orders from the queue, and carries them out.
+"""One leader's epoch: it finishes what earlier leaders decided, takes orders from the queue, and carries them out.
 
 Many orders are under way at once, each with a coordinator of its own; whatever they send to the same place travels in
-batches. All of it is tasks of one group, which is cancelled when the term is over: nothing outlives the epoch.
+batches. All of it is tasks of one group, which is cancelled when the epoch is over: nothing outlives it.
 """
 
 import asyncio
@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from order_executor.batching import Batcher
-from order_executor.decision_log import Command, DecisionLog, RecordDecision, RecordFinished, encode
-from order_executor.ports import ClaimedOrder, OrderQueue, OrderResult, Participant, ReplicatedLog
-from order_executor.retry_policy import OPERATION_TIMEOUT_S, POLL, POLL_WAIT_S, pause_before_s
+from order_executor.ports import ClaimedOrder, Election, OrderQueue, OrderResult, Participant
+from order_executor.retry_policy import DRAIN_TIMEOUT_S, POLL, POLL_WAIT_S, pause_before_s
+from order_executor.rotation import Rotation
 from utils.domain.order import QueuedOrder
 from utils.observe.counters import count
 from utils.observe.logging import get_logger
@@ -30,6 +30,7 @@ from utils.two_phase_commit.actions import (
     TryAgain,
 )
 from utils.two_phase_commit.coordinator import Coordinator
+from utils.two_phase_commit.decision_log import Command, RecordDecision, RecordFinished
 from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Transaction, Vote
 
 log = get_logger()
@@ -53,28 +54,32 @@ class _Order:
 
 
 class Leadership:
-    """`epoch` is the Raft term; the node leads in it and has applied its own no-op."""
+    """The node is ready in `epoch`. After `rotate_after` orders it lets another one lead, if that is given."""
 
     def __init__(
         self,
         epoch: int,
         *,
-        node: ReplicatedLog,
-        decisions: DecisionLog,
+        election: Election,
         queue: OrderQueue,
         participants: Mapping[str, Participant],
         in_flight_max: int,
+        rotate_after: int | None,
     ) -> None:
         self.epoch = epoch
-        self._node = node
-        self._decisions = decisions
+        self.is_handing_over = False
+        self._election = election
+        self._decisions = election.decisions
         self._queue = queue
         self._participants = participants
         self._in_flight_max = in_flight_max
+        self._rotation = Rotation(rotate_after)
         self._orders: dict[str, _Order] = {}
         self._undecided: set[str] = set()
         self._has_room = asyncio.Event()
         self._has_room.set()
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
 
     @property
     def orders_in_flight(self) -> int:
@@ -95,19 +100,32 @@ class Leadership:
             self._deliveries: dict[str, Batcher[Decision, Acknowledgement]] = {
                 name: Batcher(tasks, participant.decide) for name, participant in self._participants.items()
             }
-            self._records: Batcher[Command, OrderDecision | None] = Batcher(tasks, self._record)
+            self._records: Batcher[Command, OrderDecision | None] = Batcher(
+                tasks, lambda commands: self._election.record(commands, epoch=self.epoch)
+            )
             self._results: Batcher[OrderResult, None] = Batcher(tasks, self._queue.complete)
             unfinished = self._decisions.unfinished()
             log.info("leading", epoch=self.epoch, unfinished=len(unfinished))
             for decision in unfinished:
                 self._take(decision.order_id, decision.position, None)
-            await self._poll()
+            self._polling = tasks.create_task(self._poll())
+            # An epoch ends from outside, also one in which nothing is polled any more.
+            await asyncio.Event().wait()
+
+    async def retire(self) -> None:
+        """Takes no more orders, waits a while for those in hand, and leaves what remains to the next leader."""
+        self._polling.cancel()
+        await self._drained()
+        await self._hand_over()
 
     async def _poll(self) -> None:
         failures = 0
         while True:
+            if self._rotation.is_due(self._orders):
+                await self._rotate()
+                continue
             await self._has_room.wait()
-            room = self._in_flight_max - len(self._undecided)
+            room = self._rotation.room(self._in_flight_max - len(self._undecided))
             try:
                 claimed = await self._queue.dequeue(self.epoch, list(self._orders), room, POLL_WAIT_S)
             except ServiceError as error:
@@ -118,6 +136,34 @@ class Leadership:
             failures = 0
             for order in claimed:
                 self._claim(order)
+            self._rotation.took(len(claimed))
+
+    async def _rotate(self) -> None:
+        """Drains, so that no order starts again with another leader, and hands over. Returns if that has failed."""
+        if await self._drained():
+            await self._hand_over()
+            while not self._election.status.ready:
+                await self._election.changed()
+            self.is_handing_over = False
+        else:
+            log.info("leadership is kept: orders are slow", epoch=self.epoch, orders=len(self._orders))
+        self._rotation.tried(self._orders)
+
+    async def _drained(self) -> bool:
+        """Whether all orders in hand have ended within DRAIN_TIMEOUT_S."""
+        try:
+            async with asyncio.timeout(DRAIN_TIMEOUT_S):
+                await self._is_empty.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _hand_over(self) -> None:
+        self.is_handing_over = True
+        try:
+            await self._election.hand_over()
+        except RaftError as error:
+            log.warning("leadership was not handed over", epoch=self.epoch, error=str(error))
 
     def _claim(self, claimed: ClaimedOrder) -> None:
         order_id = claimed.order.order_id
@@ -136,6 +182,7 @@ class Leadership:
         )
         taken = _Order(coordinator, position, order)
         self._orders[order_id] = taken
+        self._is_empty.clear()
         self._undecided.add(order_id)
         self._perform(taken, coordinator.start())
 
@@ -153,6 +200,8 @@ class Leadership:
             self._undecided.discard(coordinator.order_id)
         if coordinator.is_finished:
             del self._orders[coordinator.order_id]
+            if not self._orders:
+                self._is_empty.set()
         if len(self._undecided) < self._in_flight_max and len(self._orders) < HELD_FACTOR * self._in_flight_max:
             self._has_room.set()
         else:
@@ -202,12 +251,6 @@ class Leadership:
                 return coordinator.finished()
             case TryAgain(attempt):
                 return coordinator.try_again(attempt)
-
-    async def _record(self, commands: Sequence[Command]) -> Sequence[OrderDecision | None]:
-        results: Sequence[OrderDecision | None] = await self._node.propose(
-            encode(commands), term=self.epoch, timeout_s=OPERATION_TIMEOUT_S
-        )
-        return results
 
 
 def _names(attempt: Attempt) -> dict[str, str | int]:

@@ -4,9 +4,9 @@ import asyncio
 
 from order_executor.clients import OrderQueueClient, ParticipantClient
 from order_executor.config import ExecutorConfig
-from order_executor.decision_log import DecisionLog
 from order_executor.executor import Executor
-from order_executor.ports import ReplicatedLog
+from order_executor.raft_election import RaftElection
+from order_executor.rotation import rotate_after
 from order_executor.servicer import CoordinatorServicer, OrderExecutorServicer
 from utils.pb.order_executor_pb2_grpc import add_OrderExecutorServiceServicer_to_server
 from utils.pb.two_phase_commit_pb2_grpc import add_CoordinatorServiceServicer_to_server
@@ -14,6 +14,7 @@ from utils.raft.io.node import RaftNode
 from utils.rpc.channel import Channel
 from utils.rpc.cluster import ClusterChannel
 from utils.rpc.server import RpcServer
+from utils.two_phase_commit.decision_log import DecisionLog
 
 # In this order their reasons are told.
 DATABASE, PAYMENT = "database", "payment"
@@ -23,27 +24,27 @@ class ExecutorNode:
     """Works while `run` runs."""
 
     def __init__(self, config: ExecutorConfig) -> None:
-        self.decisions = DecisionLog()
-        self.raft = RaftNode(config, self.decisions)
+        decisions = DecisionLog()
+        self.raft = RaftNode(config, decisions)
+        self.election = RaftElection(self.raft, decisions)
         self._channels = (
             ClusterChannel(config.order_queue),
             ClusterChannel(config.db_nodes),
             Channel(config.payment_service),
         )
         queue, database, payment = self._channels
-        node: ReplicatedLog = self.raft
         self.executor = Executor(
-            node=node,
-            decisions=self.decisions,
+            election=self.election,
             queue=OrderQueueClient(queue, config.node_id),
             participants={DATABASE: ParticipantClient(database), PAYMENT: ParticipantClient(payment)},
             in_flight_max=config.in_flight_max,
+            rotate_after=rotate_after(config.leadership_rotation),
         )
         self._server = RpcServer(f"{config.bind_host}:{config.port}", node_id=config.node_id)
         self.raft.add_to(self._server)
-        coordinator = CoordinatorServicer(node, self.executor)
+        coordinator = CoordinatorServicer(self.election, self.executor)
         add_CoordinatorServiceServicer_to_server(coordinator, self._server)  # type: ignore[arg-type]
-        status = OrderExecutorServicer(node, self.executor, self.decisions)
+        status = OrderExecutorServicer(self.election, self.executor)
         add_OrderExecutorServiceServicer_to_server(status, self._server)  # type: ignore[arg-type]
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -54,6 +55,8 @@ class ExecutorNode:
         work = [stop, asyncio.create_task(self.executor.run()), asyncio.create_task(self._tell_health())]
         try:
             done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+            if done == {stop}:
+                await self.executor.retire()
         finally:
             for task in work:
                 task.cancel()
@@ -68,7 +71,7 @@ class ExecutorNode:
     async def _tell_health(self) -> None:
         """Healthy while a leader is known."""
         while True:
-            leader_id = self.raft.status.leader_id
+            leader_id = self.election.status.leader_id
             await self._server.set_serving(leader_id is not None)
-            if self.raft.status.leader_id == leader_id:
-                await self.raft.changed()
+            if self.election.status.leader_id == leader_id:
+                await self.election.changed()

@@ -1,11 +1,14 @@
 """What the executor needs of the world, so that tests can put something else in its place."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
 from utils.domain.order import QueuedOrder, Reason
+from utils.two_phase_commit.actions import OrderDecision
+from utils.two_phase_commit.decision_log import Command, DecisionLog
 from utils.two_phase_commit.messages import Acknowledgement, Decision, Transaction, Vote
 
 
@@ -45,31 +48,43 @@ class Participant(Protocol):
     async def decide(self, decisions: Sequence[Decision]) -> Sequence[Acknowledgement]: ...
 
 
-class NodeStatus(Protocol):
-    """See utils.raft.io.node.RaftStatus."""
+@dataclass(frozen=True)
+class LeaderStatus:
+    """What a node knows of who leads.
+
+    `epoch`: the highest that it knows of. `ready`: this node leads in it, and `Election.decisions` has every decision
+    of the epochs below.
+    """
+
+    node_id: str
+    epoch: int
+    leader_id: str | None
+    leader_address: str | None
+    ready: bool
+
+
+class Election(Protocol):
+    """Who leads the executors, and the decisions that a leader of an epoch may still record.
+
+    At most one node is ever ready in an epoch, and no decision of an epoch is recorded once a node is ready in a higher
+    one: so two that believe to lead at the same time cannot both act.
+    """
 
     @property
-    def node_id(self) -> str: ...
+    def status(self) -> LeaderStatus: ...
 
     @property
-    def term(self) -> int: ...
+    def decisions(self) -> DecisionLog:
+        """What this node has heard of the decisions; while it is ready, all of them. Not to be changed from outside."""
 
-    @property
-    def leader_id(self) -> str | None: ...
+    def changed(self) -> Coroutine[Any, Any, None]:
+        """Waits until epoch, leader or readiness is another than when it was called."""
 
-    @property
-    def leader_address(self) -> str | None: ...
+    async def record(self, commands: Sequence[Command], *, epoch: int) -> Sequence[OrderDecision | None]:
+        """For each command, the order's decision: the first that was recorded.
 
-    @property
-    def ready(self) -> bool: ...
+        Raises RaftError or ServiceError, whatever became of the commands; they may be recorded again.
+        """
 
-
-class ReplicatedLog(Protocol):
-    """See utils.raft.io.node.RaftNode."""
-
-    @property
-    def status(self) -> NodeStatus: ...
-
-    async def changed(self) -> None: ...
-
-    async def propose(self, command: bytes, *, term: int | None = None, timeout_s: float) -> Any: ...
+    async def hand_over(self) -> None:
+        """Lets another node lead; until then this one is not ready. Raises RaftError if nobody takes over."""

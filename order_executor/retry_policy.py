@@ -21,6 +21,9 @@ from utils.two_phase_commit.actions import (
 OPERATION_TIMEOUT_S = 5.0
 # How long the queue may keep a poll that finds nothing.
 POLL_WAIT_S = 1.0
+# How long a leader that takes no more orders waits for those in hand: longer than a healthy order takes, and short
+# enough for the orders that wait meanwhile, and for whoever has asked the process to stop.
+DRAIN_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True)

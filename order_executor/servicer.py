@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from order_executor.decision_log import DecisionLog
 from order_executor.executor import Executor
-from order_executor.ports import ReplicatedLog
+from order_executor.ports import Election
 from utils.pb import order_executor_pb2, two_phase_commit_pb2
 from utils.pb.order_executor_pb2_grpc import OrderExecutorServiceServicer
 from utils.pb.two_phase_commit_pb2_grpc import CoordinatorServiceServicer
@@ -16,18 +15,18 @@ ATTEMPTS_MAX = 1_024
 
 
 class CoordinatorServicer(CoordinatorServiceServicer):
-    def __init__(self, node: ReplicatedLog, executor: Executor) -> None:
-        self._node = node
+    def __init__(self, election: Election, executor: Executor) -> None:
+        self._election = election
         self._executor = executor
 
     async def Resolve(
         self, request: two_phase_commit_pb2.ResolveRequest, context: Any
     ) -> two_phase_commit_pb2.ResolveResponse:
-        """Raises NotLeader, also on a leader that has not yet applied its own no-op."""
+        """Raises NotLeader, also on a leader that does not yet know all decisions."""
         if len(request.attempts) > ATTEMPTS_MAX:
             raise InvalidArgument(f"at most {ATTEMPTS_MAX} attempts may be asked about at once")
         attempts = [attempt_from_proto(message) for message in request.attempts]
-        status = self._node.status
+        status = self._election.status
         if not status.ready:
             raise NotLeader(
                 f"{status.node_id} does not lead the executors",
@@ -40,21 +39,20 @@ class CoordinatorServicer(CoordinatorServiceServicer):
 
 
 class OrderExecutorServicer(OrderExecutorServiceServicer):
-    def __init__(self, node: ReplicatedLog, executor: Executor, decisions: DecisionLog) -> None:
-        self._node = node
+    def __init__(self, election: Election, executor: Executor) -> None:
+        self._election = election
         self._executor = executor
-        self._decisions = decisions
 
     async def GetExecutorStatus(
         self, request: order_executor_pb2.GetExecutorStatusRequest, context: Any
     ) -> order_executor_pb2.GetExecutorStatusResponse:
-        """From any node: what it knows. `orders_finished` counts what its log has applied."""
-        status = self._node.status
+        """From any node: what it knows. `orders_finished` counts what it has heard of."""
+        status = self._election.status
         return order_executor_pb2.GetExecutorStatusResponse(
             node_id=status.node_id,
             is_leader=status.ready,
-            epoch=status.term,
+            epoch=status.epoch,
             leader_id=status.leader_id or "",
             orders_in_flight=self._executor.orders_in_flight,
-            orders_finished=self._decisions.finished_count,
+            orders_finished=self._election.decisions.finished_count,
         )

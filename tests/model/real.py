@@ -11,7 +11,6 @@ import msgspec
 
 from db_node.commands import Decide, OrderedCopies, Prepare, Seed
 from db_node.database_machine import DatabaseMachine, encode
-from order_executor.decision_log import DecisionLog, RecordDecision, RecordFinished, encode as encode_log, resolve
 from payment.ledger import Ledger, LedgerEntry, Luck, PaymentState
 from tests.model.participant import Resource, code_of
 from tests.model.parts import ParticipantPart, Parts
@@ -36,6 +35,13 @@ from utils.db_client.keys import stock_key
 from utils.domain.order import PaymentInstrument, PaymentMethod, PricedItem, Reason
 from utils.two_phase_commit.actions import Action, OrderDecision, SendDecision, SendPrepare, TryAgain
 from utils.two_phase_commit.coordinator import PREPARE_TRIES_MAX, Coordinator
+from utils.two_phase_commit.decision_log import (
+    DecisionLog,
+    RecordDecision,
+    RecordFinished,
+    encode as encode_log,
+    resolve,
+)
 from utils.two_phase_commit.messages import Acknowledgement, Attempt, ResolutionKind, Transaction, Vote
 from utils.two_phase_commit.participant import Record
 
@@ -186,7 +192,7 @@ class RealPayment:
 
 
 class RealLog:
-    """`order_executor.decision_log`. A state is the machine's snapshot."""
+    """`utils.two_phase_commit.decision_log`. A state is the machine's snapshot."""
 
     def initial(self) -> bytes:
         return DecisionLog().snapshot()

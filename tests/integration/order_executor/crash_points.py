@@ -10,8 +10,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from order_executor.node import DATABASE, PAYMENT, ExecutorNode
-from order_executor.ports import ClaimedOrder, NodeStatus, OrderQueue, OrderResult, Participant
+from order_executor.ports import ClaimedOrder, OrderQueue, OrderResult, Participant
+from order_executor.raft_election import RaftElection
 from utils.raft.io.node import RaftNode
+from utils.two_phase_commit.actions import OrderDecision
+from utils.two_phase_commit.decision_log import Command, DecisionLog
 from utils.two_phase_commit.messages import Acknowledgement, Decision, Transaction, Vote
 
 
@@ -49,25 +52,19 @@ class Trap(ABC):
         return self.is_armed and self.point in points
 
 
-class _CrashingLog:
-    def __init__(self, node: RaftNode, trap: Trap) -> None:
-        self._node = node
+class _CrashingElection(RaftElection):
+    def __init__(self, node: RaftNode, decisions: DecisionLog, trap: Trap) -> None:
+        super().__init__(node, decisions)
+        self._raft = node
         self._trap = trap
 
-    @property
-    def status(self) -> NodeStatus:
-        return self._node.status
-
-    async def changed(self) -> None:
-        await self._node.changed()
-
-    async def propose(self, command: bytes, *, term: int | None = None, timeout_s: float) -> Any:
+    async def record(self, commands: Sequence[Command], *, epoch: int) -> Sequence[OrderDecision | None]:
         await self._trap.spring(CrashPoint.ALL_VOTES_IN)
-        last_log_index = self._node.status.last_log_index
-        proposal = asyncio.create_task(self._node.propose(command, term=term, timeout_s=timeout_s))
+        last_log_index = self._raft.status.last_log_index
+        proposal = asyncio.create_task(super().record(commands, epoch=epoch))
         if self._trap.is_at(CrashPoint.DECISION_PROPOSED):
             # It is in this node's log; whether in another's, too, is open.
-            while self._node.status.last_log_index == last_log_index:  # noqa: ASYNC110 - a log tells nobody
+            while self._raft.status.last_log_index == last_log_index:  # noqa: ASYNC110 - a log tells nobody
                 await asyncio.sleep(0)
             await self._trap.crash()
         result = await proposal
@@ -120,7 +117,7 @@ class _CrashingQueue:
 def install(node: ExecutorNode, trap: Trap) -> None:
     """Puts the trap between the node's executor and its ports."""
     executor = node.executor
-    executor._node = _CrashingLog(node.raft, trap)
+    executor._election = _CrashingElection(node.raft, node.election.decisions, trap)
     executor._queue = _CrashingQueue(executor._queue, trap)
     executor._participants = {
         name: _CrashingParticipant(executor._participants[name], name, trap) for name in (DATABASE, PAYMENT)

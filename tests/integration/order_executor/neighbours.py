@@ -128,10 +128,12 @@ async def neighbours(world: World) -> AsyncIterator[Neighbours]:
         await served.stop_all()
 
 
-def executor_environments(served: Neighbours, directory: str) -> dict[str, dict[str, str]]:
-    """Of three nodes, by node id."""
-    node_ids = ("order_executor_1", "order_executor_2", "order_executor_3")
-    ports = dict(zip(node_ids, free_ports(3), strict=True))
+def executor_environments(
+    served: Neighbours, directory: str, *, count: int = 3, **settings: str
+) -> dict[str, dict[str, str]]:
+    """Of `count` nodes, by node id."""
+    node_ids = [f"order_executor_{number}" for number in range(1, count + 1)]
+    ports = dict(zip(node_ids, free_ports(count), strict=True))
     return {
         node_id: {
             **served.environment(),
@@ -142,6 +144,7 @@ def executor_environments(served: Neighbours, directory: str) -> dict[str, dict[
             "DATA_DIR": f"{directory}/{node_id}",
             "ELECTION_TIMEOUT_MS": "300",
             "HEARTBEAT_INTERVAL_MS": "50",
+            **settings,
         }
         for node_id, port in ports.items()
     }

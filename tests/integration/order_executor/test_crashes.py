@@ -101,7 +101,8 @@ async def test_the_next_leader_ends_what_a_dead_one_began(point: CrashPoint, fir
             others = [node for node in nodes if node is not dead]
             await eventually(lambda: world.queue.is_done, "all orders end")
             await eventually(
-                lambda: all(node.decisions.finished_count == ORDERS for node in others), "all are recorded as finished"
+                lambda: all(node.election.decisions.finished_count == ORDERS for node in others),
+                "all are recorded as finished",
             )
             await end_doubts(world, addresses(environments))
     assert_all_ended_as_they_should(world)

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from order_executor.decision_log import DecisionLog
 from order_executor.executor import Executor
+from order_executor.raft_election import RaftElection
 from tests.unit.order_executor.world import World, eventually
-from utils.raft.errors import NotLeaderError, OutcomeUnknownError, ProposalRefusedError
+from utils.raft.errors import NotLeaderError, OutcomeUnknownError, ProposalRefusedError, TransferFailedError
+from utils.two_phase_commit.decision_log import DecisionLog
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Status:
     term: int
     leader_id: str | None
     leader_address: str | None
+    last_applied: int
     ready: bool
 
 
@@ -33,27 +35,50 @@ class MemoryNode:
     machine: DecisionLog
     term: int = 1
     ready: bool = True
+    leads: bool = True
     index: int = 0
     fates: deque[Fate] = field(default_factory=deque)
     proposals: list[bytes] = field(default_factory=list)
+    transfers: int = 0
+    transfer_fails: asyncio.Event = field(default_factory=asyncio.Event)
     _late: list[bytes] = field(default_factory=list)
     _change: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def status(self) -> Status:
-        return Status("executor_1", self.term, "executor_1" if self.ready else None, None, self.ready)
+        return Status("executor_1", self.term, "executor_1" if self.leads else None, None, self.index, self.ready)
 
-    def become(self, *, term: int, ready: bool) -> None:
+    def become(self, *, term: int, ready: bool, leads: bool | None = None) -> None:
+        """`leads`: as `ready`, unless it is said. A leader that hands over is not ready."""
         if ready:
             for command in self._late:
                 self._apply(command)
             self._late = []
-        self.term, self.ready = term, ready
+        self.term, self.ready, self.leads = term, ready, ready if leads is None else leads
         change, self._change = self._change, asyncio.Event()
         change.set()
 
     async def changed(self) -> None:
         await self._change.wait()
+
+    async def read_barrier(self, *, timeout_s: float) -> None:
+        """Nothing else is committed anywhere."""
+
+    async def transfer_leadership(self, to: str | None = None, *, timeout_s: float) -> None:
+        """Waits for the test, which ends the term, or sets why nobody takes over."""
+        term = self.term
+        self.become(term=term, ready=False, leads=True)
+        self.transfers += 1
+        while self.term == term:
+            change = asyncio.create_task(self.changed())
+            failing = asyncio.create_task(self.transfer_fails.wait())
+            await asyncio.wait((change, failing), return_when=asyncio.FIRST_COMPLETED)
+            change.cancel()
+            failing.cancel()
+            if self.transfer_fails.is_set():
+                self.transfer_fails.clear()
+                self.become(term=term, ready=True)
+                raise TransferFailedError("nobody has taken over in time")
 
     async def propose(self, command: bytes, *, term: int | None = None, timeout_s: float) -> Any:
         if not self.ready or term != self.term:
@@ -81,16 +106,18 @@ class MemoryNode:
 class Setup:
     """One executor whose node leads term 1 unless told otherwise."""
 
-    def __init__(self, world: World, *, in_flight_max: int = 64, term: int = 1) -> None:
+    def __init__(
+        self, world: World, *, in_flight_max: int = 64, term: int = 1, rotate_after: int | None = None
+    ) -> None:
         self.world = world
         self.decisions = DecisionLog()
         self.node = MemoryNode(self.decisions, term=term)
         self.executor = Executor(
-            node=self.node,
-            decisions=self.decisions,
+            election=RaftElection(self.node, self.decisions),
             queue=world.queue,
             participants={"database": world.database, "payment": world.payment},
             in_flight_max=in_flight_max,
+            rotate_after=rotate_after,
         )
 
     @contextlib.asynccontextmanager

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from order_executor.decision_log import RecordDecision, encode
 from order_executor.executor import EpochReturnedError
 from tests.unit.order_executor.setup import Setup
 from tests.unit.order_executor.world import Message, World, eventually, order_id, queued_order
 from utils.domain.order import Reason
 from utils.two_phase_commit.actions import OrderDecision
+from utils.two_phase_commit.decision_log import RecordDecision, encode
 from utils.two_phase_commit.messages import Attempt, Decision, ResolutionKind, Transaction
 
 

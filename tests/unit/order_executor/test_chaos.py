@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from order_executor.decision_log import DecisionLog
 from order_executor.executor import Executor
+from order_executor.raft_election import RaftElection
 from tests.unit.order_executor.setup import Fate, MemoryNode
 from tests.unit.order_executor.world import Message, ParticipantDouble, World, eventually, queued_order
+from utils.two_phase_commit.decision_log import DecisionLog
 from utils.two_phase_commit.messages import Decision, Transaction
 
 ORDERS = 60
@@ -59,8 +60,7 @@ async def test_all_end_on_the_same_decision_whatever_is_lost_doubled_or_late(see
     node = MemoryNode(decisions)
     node.fates.extend(chance.choices(FATES, k=40))
     executor = Executor(
-        node=node,
-        decisions=decisions,
+        election=RaftElection(node, decisions),
         queue=world.queue,
         participants={"database": world.database, "payment": world.payment},
         in_flight_max=16,

@@ -4,6 +4,7 @@ import pytest
 
 from order_executor.config import ExecutorConfig
 from order_executor.retry_policy import POLL, Backoff, pause_before_s
+from order_executor.rotation import rotate_after
 from tests.unit.order_executor.world import order_id
 from utils.config import ConfigError, from_environment
 from utils.two_phase_commit.actions import Complete, RecordAsFinished, SendDecision, SendPrepare, TryAgain
@@ -26,10 +27,21 @@ def test_a_complete_environment_is_enough() -> None:
     assert (config.in_flight_max, config.leadership_rotation, config.cluster_id) == (64, "never", "order_executor")
 
 
+def test_rotation_is_never_or_after_so_many_orders() -> None:
+    assert rotate_after("never") is None
+    assert rotate_after("every:1") == 1
+    assert rotate_after("every:250") == 250
+    assert from_environment(ExecutorConfig, {**ENVIRONMENT, "LEADERSHIP_ROTATION": "every:2"}).leadership_rotation
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("LEADERSHIP_ROTATION", "every:1"),
+        ("LEADERSHIP_ROTATION", "always"),
+        ("LEADERSHIP_ROTATION", "every"),
+        ("LEADERSHIP_ROTATION", "every:0"),
+        ("LEADERSHIP_ROTATION", "every:-1"),
+        ("LEADERSHIP_ROTATION", "never:1"),
         ("EXECUTOR_IN_FLIGHT_MAX", "0"),
         ("EXECUTOR_IN_FLIGHT_MAX", "1000"),
         ("ORDER_QUEUE", ","),

@@ -2,10 +2,10 @@
 
 import pytest
 
-from order_executor.decision_log import Command, DecisionLog, RecordDecision, RecordFinished, encode, resolve
 from tests.unit.order_executor.world import order_id
 from utils.domain.order import Reason
 from utils.two_phase_commit.actions import OrderDecision
+from utils.two_phase_commit.decision_log import Command, DecisionLog, RecordDecision, RecordFinished, encode, resolve
 from utils.two_phase_commit.messages import Attempt, ResolutionKind
 
 NO_STOCK = Reason("out_of_stock", "Sold out.", "/items/0")

@@ -1,4 +1,4 @@
-"""The executors' replicated state machine: one decision for each order, and which of them are finished.
+"""The executors' replicated state: one decision for each order, and which of them are finished.
 
 The first decision recorded for an order is its decision, for ever; a later proposal is answered with it. No record
 means no commit (presumed abort). One entry of the Raft log carries many commands.

@@ -1,0 +1,44 @@
+"""Election by Raft: the leader is the log's, the epoch is its term, and the decisions are its entries."""
+
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol
+
+from order_executor.ports import LeaderStatus
+from order_executor.retry_policy import OPERATION_TIMEOUT_S
+from utils.raft.consensus import Consensus
+from utils.two_phase_commit.actions import OrderDecision
+from utils.two_phase_commit.decision_log import Command, DecisionLog, encode
+
+
+class TermConsensus(Consensus, Protocol):
+    """What this election asks of consensus besides: see utils.raft.io.node.RaftNode."""
+
+    async def propose(self, command: bytes, *, term: int | None = None, timeout_s: float) -> Any: ...
+
+    async def transfer_leadership(self, to: str | None = None, *, timeout_s: float) -> None: ...
+
+
+class RaftElection:
+    """An Election (order_executor.ports). `decisions` is the state machine of `node`."""
+
+    def __init__(self, node: TermConsensus, decisions: DecisionLog) -> None:
+        self._node = node
+        self.decisions = decisions
+
+    @property
+    def status(self) -> LeaderStatus:
+        status = self._node.status
+        return LeaderStatus(status.node_id, status.term, status.leader_id, status.leader_address, status.ready)
+
+    def changed(self) -> Coroutine[Any, Any, None]:
+        return self._node.changed()
+
+    async def record(self, commands: Sequence[Command], *, epoch: int) -> Sequence[OrderDecision | None]:
+        """Proposed in that term or not at all: an entry of an older one can follow nothing of a newer one."""
+        results: Sequence[OrderDecision | None] = await self._node.propose(
+            encode(commands), term=epoch, timeout_s=OPERATION_TIMEOUT_S
+        )
+        return results
+
+    async def hand_over(self) -> None:
+        await self._node.transfer_leadership(timeout_s=OPERATION_TIMEOUT_S)
