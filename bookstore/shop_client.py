@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from bookstore.running import RunningSystem
 from bookstore.system import DB_NODES, EXECUTOR_NODES, PAYMENT, QUEUE_NODES
+from utils.db_client.client import DatabaseClient
+from utils.db_client.keys import STOCK_PREFIX, stock_key
 from utils.pb import (
-    database_pb2,
-    database_pb2_grpc,
     order_executor_pb2,
     order_executor_pb2_grpc,
     payment_pb2,
@@ -20,7 +20,6 @@ from utils.pb import (
 )
 from utils.rpc.blocking import BlockingRuntime
 from utils.rpc.channel import Channel
-from utils.rpc.cluster import ClusterChannel
 from utils.rpc.errors import ServiceError
 
 CLUSTERS = {"db_node": DB_NODES, "order_queue": QUEUE_NODES, "order_executor": EXECUTOR_NODES}
@@ -68,7 +67,7 @@ def runtime() -> BlockingRuntime:
     return BlockingRuntime()
 
 
-async def _with_channel(make: Callable[[], Channel | ClusterChannel], use: Callable[[Any], Awaitable[_T]]) -> _T:
+async def _with_channel(make: Callable[[], Channel | DatabaseClient], use: Callable[[Any], Awaitable[_T]]) -> _T:
     """A channel belongs to the event loop in which it is made."""
     channel = make()
     try:
@@ -96,19 +95,11 @@ def captures(system: RunningSystem) -> dict[str, int]:
 
 
 def stock(system: RunningSystem) -> dict[str, int]:
-    """The whole shelf, linearizable: copies by title."""
+    """The whole shelf, linearizable page by page: copies by title."""
 
-    async def read(channel: Any) -> dict[str, int]:
-        stub = database_pb2_grpc.DatabaseServiceStub(channel)
-        copies: dict[str, int] = {}
-        after, more = "", True
-        while more:
-            request = database_pb2.ReadAllRequest(prefix="stock:", after_key=after, max_entries=500)
-            page = await stub.ReadAll(request, timeout=RPC_TIMEOUT_S)
-            copies |= {entry.key.removeprefix("stock:"): entry.value.integer for entry in page.entries}
-            more = page.more
-            after = page.entries[-1].key if page.entries else ""
-        return copies
+    async def read(database: DatabaseClient) -> dict[str, int]:
+        entries = await database.read_all(STOCK_PREFIX, timeout_s=RPC_TIMEOUT_S)
+        return {entry.key.removeprefix(STOCK_PREFIX): int(entry.value) for entry in entries}
 
     return runtime().run(_with_channel(lambda: _database(system), read))
 
@@ -116,15 +107,9 @@ def stock(system: RunningSystem) -> dict[str, int]:
 def set_stock(system: RunningSystem, copies: dict[str, int]) -> None:
     """Writes the shelf: for a benchmark that must not sell out."""
 
-    async def write(channel: Any) -> None:
-        stub = database_pb2_grpc.DatabaseServiceStub(channel)
-        for number, (title, count) in enumerate(copies.items(), 1):
-            request = database_pb2.WriteRequest(
-                key=f"stock:{title}",
-                value=database_pb2.Value(integer=count),
-                request_id=database_pb2.RequestId(client_id="shop-client", sequence=number),
-            )
-            await stub.Write(request, timeout=RPC_TIMEOUT_S)
+    async def write(database: DatabaseClient) -> None:
+        for title, count in copies.items():
+            await database.write(stock_key(title), count, timeout_s=RPC_TIMEOUT_S)
 
     runtime().run(_with_channel(lambda: _database(system), write))
 
@@ -172,5 +157,5 @@ def executor_epoch(system: RunningSystem) -> int:
     return runtime().run(highest())
 
 
-def _database(system: RunningSystem) -> ClusterChannel:
-    return ClusterChannel([system.address(node) for node in DB_NODES])
+def _database(system: RunningSystem) -> DatabaseClient:
+    return DatabaseClient([system.address(node) for node in DB_NODES])

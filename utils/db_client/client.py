@@ -81,6 +81,22 @@ class DatabaseClient:
         response = await self._primary.Read(pb.ReadRequest(key=key), timeout=timeout_s)
         return _entry(response.entry)
 
+    async def read_all(self, prefix: str, *, timeout_s: float) -> tuple[DatabaseEntry, ...]:
+        """Every key that begins with `prefix`, in their order. Each page is linearizable, not all together."""
+        entries, _ = await _pages(self._primary, prefix, pb.CONSISTENCY_LINEARIZABLE, timeout_s)
+        return entries
+
+    async def node_statuses(self, *, timeout_s: float) -> dict[str, pb.GetDatabaseStatusResponse | ServiceError]:
+        """What each node says of itself, by its address; or why it says nothing."""
+
+        async def ask(node: database_pb2_grpc.DatabaseServiceStub) -> pb.GetDatabaseStatusResponse | ServiceError:
+            try:
+                return await node.GetDatabaseStatus(pb.GetDatabaseStatusRequest(), timeout=timeout_s)
+            except ServiceError as error:
+                return error
+
+        return dict(zip(self._nodes, await asyncio.gather(*map(ask, self._nodes.values())), strict=True))
+
     async def read_stale(self, key: str, *, timeout_s: float) -> StaleEntries:
         """One entry, from any node. Raises NotFound for a key that the node has never heard of."""
         request = pb.ReadRequest(key=key, consistency=pb.CONSISTENCY_STALE)
@@ -96,20 +112,7 @@ class DatabaseClient:
         """Every key that begins with `prefix`, in the order of the keys, from any one node."""
 
         async def ask(node: database_pb2_grpc.DatabaseServiceStub, timeout: float) -> StaleEntries:
-            deadline = asyncio.get_running_loop().time() + timeout
-            entries: list[DatabaseEntry] = []
-            oldest: int | None = 0
-            more, after_key = True, ""
-            while more:
-                request = pb.ReadAllRequest(
-                    prefix=prefix, after_key=after_key, max_entries=_PAGE, consistency=pb.CONSISTENCY_STALE
-                )
-                page = await node.ReadAll(request, timeout=deadline - asyncio.get_running_loop().time())
-                entries += [_entry(entry) for entry in page.entries]
-                known = oldest is not None and page.HasField("stale_ms")
-                oldest = max(oldest or 0, page.stale_ms) if known else None
-                more, after_key = page.more, entries[-1].key if entries else ""
-            return StaleEntries(tuple(entries), oldest)
+            return StaleEntries(*await _pages(node, prefix, pb.CONSISTENCY_STALE, timeout))
 
         return await self._ask_in_turn(ask, timeout_s)
 
@@ -173,6 +176,24 @@ class DatabaseClient:
         if answer is not None:
             return answer
         raise error or DeadlineExceeded("no time was left to read")
+
+
+async def _pages(
+    node: database_pb2_grpc.DatabaseServiceStub, prefix: str, consistency: pb.Consistency.ValueType, timeout_s: float
+) -> tuple[tuple[DatabaseEntry, ...], int | None]:
+    """All entries, and how old the oldest page of them can be (None: not known)."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    entries: list[DatabaseEntry] = []
+    oldest: int | None = 0
+    more, after_key = True, ""
+    while more:
+        request = pb.ReadAllRequest(prefix=prefix, after_key=after_key, max_entries=_PAGE, consistency=consistency)
+        page = await node.ReadAll(request, timeout=deadline - asyncio.get_running_loop().time())
+        entries += [_entry(entry) for entry in page.entries]
+        known = oldest is not None and page.HasField("stale_ms")
+        oldest = max(oldest or 0, page.stale_ms) if known else None
+        more, after_key = page.more, entries[-1].key if entries else ""
+    return tuple(entries), oldest
 
 
 def _entry(entry: pb.Entry) -> DatabaseEntry:
