@@ -37,7 +37,7 @@ class VerificationPeerStub:
         """
         self.Notify = channel.unary_unary(
                 '/bookstore.v1.VerificationPeer/Notify',
-                request_serializer=utils_dot_pb_dot_verification__pb2.Notification.SerializeToString,
+                request_serializer=utils_dot_pb_dot_verification__pb2.NotifyRequest.SerializeToString,
                 response_deserializer=utils_dot_pb_dot_verification__pb2.NotifyResponse.FromString,
                 _registered_method=True)
         self.Stop = channel.unary_unary(
@@ -57,14 +57,14 @@ class VerificationPeerServicer:
     """
 
     def Notify(self, request, context):
-        """From a peer: events have happened. May come twice, late, or before the order itself.
+        """From a peer: events have happened, or one has failed. May come twice, late, or before the order itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Stop(self, request, context):
-        """From the orchestrator or a peer: an event has failed, nothing after it may happen. Idempotent.
+        """From the orchestrator: an event has failed somewhere, nothing after it may happen. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -82,7 +82,7 @@ def add_VerificationPeerServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Notify': grpc.unary_unary_rpc_method_handler(
                     servicer.Notify,
-                    request_deserializer=utils_dot_pb_dot_verification__pb2.Notification.FromString,
+                    request_deserializer=utils_dot_pb_dot_verification__pb2.NotifyRequest.FromString,
                     response_serializer=utils_dot_pb_dot_verification__pb2.NotifyResponse.SerializeToString,
             ),
             'Stop': grpc.unary_unary_rpc_method_handler(
@@ -122,7 +122,7 @@ class VerificationPeer:
             request,
             target,
             '/bookstore.v1.VerificationPeer/Notify',
-            utils_dot_pb_dot_verification__pb2.Notification.SerializeToString,
+            utils_dot_pb_dot_verification__pb2.NotifyRequest.SerializeToString,
             utils_dot_pb_dot_verification__pb2.NotifyResponse.FromString,
             options,
             channel_credentials,

@@ -16,10 +16,10 @@ class VerificationPeerStub:
     """Served by each of the three."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Notify: _aio.UnaryUnaryMultiCallable[_verification_pb2.Notification, _verification_pb2.NotifyResponse]
-    """From a peer: events have happened. May come twice, late, or before the order itself."""
+    Notify: _aio.UnaryUnaryMultiCallable[_verification_pb2.NotifyRequest, _verification_pb2.NotifyResponse]
+    """From a peer: events have happened, or one has failed. May come twice, late, or before the order itself."""
     Stop: _aio.UnaryUnaryMultiCallable[_verification_pb2.StopRequest, _verification_pb2.StopResponse]
-    """From the orchestrator or a peer: an event has failed, nothing after it may happen. Idempotent."""
+    """From the orchestrator: an event has failed somewhere, nothing after it may happen. Idempotent."""
     Forget: _aio.UnaryUnaryMultiCallable[_verification_pb2.ForgetRequest, _verification_pb2.ForgetResponse]
     """From the orchestrator: the final clock; the service compares and drops the order's data. Idempotent."""
 
@@ -29,10 +29,10 @@ class VerificationPeerServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def Notify(
         self,
-        request: _verification_pb2.Notification,
-        context: _aio.ServicerContext[_verification_pb2.Notification, _abc.Awaitable[_verification_pb2.NotifyResponse]],
+        request: _verification_pb2.NotifyRequest,
+        context: _aio.ServicerContext[_verification_pb2.NotifyRequest, _abc.Awaitable[_verification_pb2.NotifyResponse]],
     ) -> _abc.Awaitable[_verification_pb2.NotifyResponse]:
-        """From a peer: events have happened. May come twice, late, or before the order itself."""
+        """From a peer: events have happened, or one has failed. May come twice, late, or before the order itself."""
 
     @_abc_1.abstractmethod
     def Stop(
@@ -40,7 +40,7 @@ class VerificationPeerServicer(metaclass=_abc_1.ABCMeta):
         request: _verification_pb2.StopRequest,
         context: _aio.ServicerContext[_verification_pb2.StopRequest, _abc.Awaitable[_verification_pb2.StopResponse]],
     ) -> _abc.Awaitable[_verification_pb2.StopResponse]:
-        """From the orchestrator or a peer: an event has failed, nothing after it may happen. Idempotent."""
+        """From the orchestrator: an event has failed somewhere, nothing after it may happen. Idempotent."""
 
     @_abc_1.abstractmethod
     def Forget(

@@ -124,7 +124,7 @@ class Verification:
                 event_name=step.event,
                 clock=run.state.clock.entries,
             )
-            delivery.tell_events()
+            delivery.tell_event(step.event)
 
 
 async def _unless_stopped(run: Run, work: Awaitable[object]) -> None:

@@ -14,6 +14,7 @@ from utils.verification.outcome import Outcome
 from utils.verification.runs import Run, RunId
 
 CLOCK_ENTRIES_MAX = 16
+NOTIFICATIONS_MAX = 256
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _CAUSE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _ADDRESS = re.compile(r"[A-Za-z0-9._\[\]:-]{1,255}:[0-9]{1,5}")
@@ -71,18 +72,15 @@ def cause(text: str) -> str:
     return text
 
 
-def notification(run: Run, service: str) -> verification_pb2.Notification:
+def notification(run: Run, service: str, *, stopped: bool) -> verification_pb2.Notification:
+    """All that `service` has to say of the run; or, `stopped`, why it has failed there."""
     return verification_pb2.Notification(
         run_id=_run_id_to_proto(run.run_id),
         sender=service,
         events=[_EVENTS_TO_PROTO[event] for event in run.state.own_events],
         clock=clock_to_proto(run.state.clock.entries),
+        stop_cause=(run.state.stop_cause or "") if stopped else "",
     )
-
-
-def stop_request(run: Run) -> verification_pb2.StopRequest:
-    assert run.state.stop_cause is not None
-    return verification_pb2.StopRequest(run_id=_run_id_to_proto(run.run_id), cause=run.state.stop_cause)
 
 
 def outcome_to_proto(outcome: Outcome) -> verification_pb2.RunOutcome:

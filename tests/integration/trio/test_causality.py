@@ -3,13 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from structlog.testing import CapturingLogger
 
-from tests.integration.trio.trio import Forward, History, Trio
+from tests.integration.trio.trio import Forward, History, Trio, running_trio
 from utils.clocks.vector_clock import VectorClock
 from utils.pb import vector_clock_pb2, verification_pb2
 from utils.rpc.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
@@ -21,6 +22,8 @@ from utils.verification.events import (
     TRANSACTION_VERIFICATION as TV,
     Event,
 )
+from utils.verification.runs import Limits
+from utils.verification.wire import NOTIFICATIONS_MAX
 
 FINAL = {"orchestrator": 1, TV: 3, FD: 2, SG: 1}
 
@@ -62,6 +65,12 @@ async def test_six_events_happen_in_causal_order(trio: Trio, history: History) -
     assert all(len(trio.verifications[service].runs) == 1 for service in SERVICES)
 
 
+async def test_the_services_tell_each_other_of_every_event_without_the_orchestrator(trio: Trio) -> None:
+    start = trio.start_message()
+    assert_passed(await trio.all_three(start))
+    await trio.all_have_heard(start, FINAL)
+
+
 async def test_many_runs_at_once_do_not_mix(trio: Trio, history: History) -> None:
     starts = [trio.start_message() for _ in range(30)]
     for responses in await asyncio.gather(*(trio.all_three(start) for start in starts)):
@@ -93,7 +102,7 @@ async def test_a_notification_before_the_order_waits_for_it(trio: Trio, history:
         events=[verification_pb2.EVENT_A, verification_pb2.EVENT_B],
         clock=vector_clock_pb2.VectorClock(entries={TV: 2}),
     )
-    await trio.peer(FD).Notify(notification, timeout=5)
+    await trio.notify(FD, notification)
     detecting = asyncio.create_task(trio.detect(start))
     await history.reaches(Event.D)
     assert history.events == [Event.D]
@@ -198,6 +207,7 @@ async def test_forgetting_with_too_small_a_clock_is_an_error_on_both_sides(
     monkeypatch.setattr("utils.verification.servicer.log", log)
     start = trio.start_message()
     assert_passed(await trio.all_three(start))
+    await trio.all_have_heard(start, FINAL)
     for answer in await forget(trio, start, {**FINAL, FD: 1}):
         assert not answer.within_final
         assert answer.clock.entries[FD] == 2
@@ -251,6 +261,47 @@ async def test_a_malformed_notification_is_refused(trio: Trio, fields: dict[str,
         "events": [verification_pb2.EVENT_A],
         "clock": vector_clock_pb2.VectorClock(entries={TV: 1}),
     }
-    await trio.peer(FD).Notify(verification_pb2.Notification(**good), timeout=5)
+    bad = verification_pb2.Notification(**(good | fields))
+    response = await trio.notify(FD, bad, verification_pb2.Notification(**good))
+    assert list(response.refused) == [0], "the other one is taken"
+    assert not response.send_again
+
+
+async def test_too_many_notifications_at_once_are_refused(trio: Trio) -> None:
     with pytest.raises(InvalidArgument):
-        await trio.peer(FD).Notify(verification_pb2.Notification(**(good | fields)), timeout=5)
+        await trio.notify(FD, *[verification_pb2.Notification()] * (NOTIFICATIONS_MAX + 1))
+
+
+async def test_a_flood_of_notifications_for_orders_that_never_come_is_bounded_and_stops_no_order() -> None:
+    """Whoever floods is told to send again; orders go on, and what was kept expires."""
+    limits = Limits(early_max=50, early_age_s_max=0.3, over_age_s_max=0.3, sweep_interval_s=0.02)
+    async with running_trio(limits) as trio:
+
+        def orphan() -> verification_pb2.Notification:
+            return verification_pb2.Notification(
+                run_id=trio.start_message().run_id,
+                sender=TV,
+                events=[verification_pb2.EVENT_A],
+                clock=vector_clock_pb2.VectorClock(entries={TV: 1}),
+            )
+
+        response = await trio.notify(FD, *[orphan() for _ in range(200)])
+        assert list(response.send_again) == list(range(50, 200))
+        assert len(trio.verifications[FD].runs) == 50
+        start = trio.start_message()
+        assert_passed(await trio.all_three(start))
+        await forget(trio, start, FINAL)
+        async with asyncio.timeout(5):
+            while len(trio.verifications[FD].runs):  # noqa: ASYNC110 - expiry tells nobody
+                await asyncio.sleep(0.01)
+
+
+async def test_a_notification_that_finds_no_room_is_sent_again(trio: Trio, history: History) -> None:
+    """The order has not reached fraud detection when transaction verification speaks of it, and there is no room."""
+    full = replace(Limits(), early_max=0)
+    trio.verifications[FD].runs._limits = full
+    start = trio.start_message()
+    verifying = asyncio.create_task(trio.verify(start))
+    await history.reaches(Event.B)
+    assert_passed([*await asyncio.gather(trio.detect(start), trio.suggest(start)), await verifying])
+    assert_causal(history)

@@ -66,9 +66,10 @@ class Relay(verification_pb2_grpc.VerificationPeerServicer):
 
     async def Notify(self, request: Any, context: Any) -> verification_pb2.NotifyResponse:
         async def forward(notification: verification_pb2.Notification) -> None:
-            await self._stub.Notify(notification, timeout=5)
+            await self._stub.Notify(verification_pb2.NotifyRequest(notifications=[notification]), timeout=5)
 
-        await self._spoil(request, forward)
+        for notification in request.notifications:
+            await self._spoil(notification, forward)
         return verification_pb2.NotifyResponse()
 
     async def Stop(self, request: Any, context: Any) -> verification_pb2.StopResponse:
@@ -142,6 +143,13 @@ class Caller:
         calls = (self.verify(start), self.detect(start), self.suggest(start))
         return list(await asyncio.gather(*calls, return_exceptions=True))
 
+    async def notify(
+        self, service: str, *notifications: verification_pb2.Notification
+    ) -> verification_pb2.NotifyResponse:
+        """As a peer does it."""
+        request = verification_pb2.NotifyRequest(notifications=notifications)
+        return await self.peer(service).Notify(request, timeout=5)
+
     def peer(self, service: str) -> verification_pb2_grpc.VerificationPeerStub:
         return verification_pb2_grpc.VerificationPeerStub(self.channels[service])  # type: ignore[arg-type]
 
@@ -206,6 +214,14 @@ class Trio(Caller):
         while (run := self.verifications[service].runs.hear_of(run_id)) is None or not run.begun:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         return run
+
+    async def all_have_heard(self, start: verification_pb2.RunStart, clock: Mapping[str, int]) -> None:
+        """Waits until the clock of each service is `clock`."""
+        async with asyncio.timeout(5):
+            for service in SERVICES:
+                run = await self.begun(service, start)
+                while run.state.clock.entries != clock:  # noqa: ASYNC110 - a notification tells nobody else
+                    await asyncio.sleep(0.005)
 
 
 class History:
