@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.costs import Costs, costs, rpcs
+from benchmarks.costs import Costs, VerificationTimes, costs, rpcs, settle
 from bookstore.running import RunningSystem
 from bookstore.shop_client import order_body, runtime, set_stock
 from bookstore.system import HOST, ORCHESTRATOR
@@ -42,6 +42,8 @@ class Phase:
     clients: int
     seconds: float = 0.0
     latencies_ms: list[float] = field(default_factory=list)
+    # Of their verification alone, as the orchestrator saw it.
+    verifications_ms: list[float] = field(default_factory=list)
     errors: int = 0
     # Orders that were given an id but no end yet.
     unfinished: list[str] = field(default_factory=list)
@@ -54,6 +56,7 @@ class Phase:
             "p50_ms": round(percentiles[49], 1),
             "p95_ms": round(percentiles[94], 1),
             "p99_ms": round(percentiles[98], 1),
+            "verification_p50_ms": round(statistics.median(self.verifications_ms or [0.0]), 1),
             "errors": self.errors,
         }
 
@@ -120,24 +123,30 @@ def measure(seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
         port = system.state.process(ORCHESTRATOR).port
         say(f"warming up for {WARM_UP_S:.0f} s")
         drive(port, 8, WARM_UP_S)
+        settle(system)
+        verification_times = VerificationTimes(system)
         phases: list[Phase] = []
         cost = Costs()
-        say(f"{'clients':>8} {'orders/s':>9} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'errors':>7}")
+        columns = f"{'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'verified in ms':>15} {'errors':>7}"
+        say(f"{'clients':>8} {'orders/s':>9} {columns}")
         for clients in CLIENTS:
             cpu_before, rpcs_before = costs(system), runtime().run(rpcs(system))
             phase = drive(port, clients, seconds)
             cost.add(len(phase.latencies_ms), cpu_before, costs(system), rpcs_before, runtime().run(rpcs(system)))
+            phase.verifications_ms = verification_times.read_ms()
             phases.append(phase)
             row = phase.summary()
             say(
                 f"{clients:>8} {row['orders_per_s']:>9} {row['p50_ms']:>8} {row['p95_ms']:>8} {row['p99_ms']:>8} "
-                f"{row['errors']:>7}"
+                f"{row['verification_p50_ms']:>15} {row['errors']:>7}"
             )
         say(cost.table())
         return {
             "clients": {str(phase.clients): phase.summary() for phase in phases},
             "cpu_ms_per_order": round(cost.cpu_ms_per_order, 2),
             "rpcs_per_order": round(cost.rpcs_per_order, 1),
+            "verification_rpcs_per_order": round(cost.trio_rpcs_per_order, 1),
+            "verification_cpu_ms_per_order": round(cost.trio_cpu_ms_per_order, 2),
             "messages_per_order": round(cost.messages_per_order, 1),
             "lost": lost(port, [order_id for phase in phases for order_id in phase.unfinished]),
         }

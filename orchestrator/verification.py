@@ -112,6 +112,7 @@ class Verification:
 
     def verify(self, order: PricedCheckout, *, timeout_s: float) -> Verdict:
         """Raises ComponentUnavailable when the order could not be verified: that is no rejection."""
+        began_at = time.monotonic()
         run = Run(
             order_id=order.order_id,
             run=secrets.token_hex(8),
@@ -123,6 +124,8 @@ class Verification:
         branches = [_Branch(service, self._pool, self._trio, order, run) for service in Service]
         log.info("work handed to threads", order_id=order.order_id, run=run.run, services=list(Service))
         collected = self._collect(branches, run)
+        duration_ms = round((time.monotonic() - began_at) * 1_000, 1)
+        log.info("verification ended", order_id=order.order_id, run=run.run, duration_ms=duration_ms)
         self._trio.forget(run, final_clock := collected.clock(run.clock), collected.findings.keys())
         return _verdict(order.order_id, collected, final_clock)
 
