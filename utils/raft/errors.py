@@ -26,6 +26,14 @@ class ProposalRefusedError(RaftError):
     """Nothing was proposed: too many proposals are in flight, or the command is too large."""
 
 
+class MembershipRefusedError(RaftError):
+    """The cluster cannot change so; nothing was changed. The message says what to do first."""
+
+
+class MembershipBusyError(RaftError):
+    """The cluster cannot change yet: another change is in flight, or the leader is too new. Nothing was changed."""
+
+
 class TransferFailedError(RaftError):
     """Leadership was not handed over: there is nobody to take it, or the target has not taken it in time."""
 

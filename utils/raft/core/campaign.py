@@ -20,14 +20,22 @@ class Campaign:
         self._tally = election.Tally(state.voters)
 
     def start(self) -> bool:
-        """Asks whether an election would be won before starting one (dissertation, section 9.6): no term is wasted."""
+        """Asks whether an election would be won before starting one (dissertation, section 9.6): no term is wasted.
+
+        Who is no voter, as far as it knows, starts none.
+        """
         state = self._state
+        if not state.is_voter:
+            return False
         state.become(Role.PRE_CANDIDATE, None, "heard of no leader")
         state.timer.restart_with_another_timeout()
         if self._vote_for_itself():
             return self._start_election("a majority would vote for it")
-        state.send_to_all(PreVoteRequest(state.current_term + 1, state.log.last_index, state.log.last_term))
+        state.send_to_voters(PreVoteRequest(state.current_term + 1, state.log.last_index, state.log.last_term))
         return False
+
+    # Both answers go to whoever asks: this node may be a voter, or the candidate a member, by a configuration that has
+    # not reached it yet (dissertation, section 4.2.2).
 
     def answer_pre_vote(self, sender: str, request: PreVoteRequest) -> None:
         state = self._state
@@ -58,7 +66,8 @@ class Campaign:
     def take_over(self, sender: str, request: TimeoutNowRequest) -> bool:
         """The leader of this term wants this node to follow it, now, without asking first."""
         state = self._state
-        if request.term != state.current_term or state.role is not Role.FOLLOWER or state.leader_id != sender:
+        is_leader = request.term == state.current_term and state.leader_id == sender
+        if not is_leader or state.role is not Role.FOLLOWER or not state.is_voter:
             return False
         return self._start_election("the leader hands over to it", leadership_transfer=True)
 
@@ -70,7 +79,7 @@ class Campaign:
         if self._vote_for_itself():
             return True
         log = state.log
-        state.send_to_all(RequestVoteRequest(state.current_term, log.last_index, log.last_term, leadership_transfer))
+        state.send_to_voters(RequestVoteRequest(state.current_term, log.last_index, log.last_term, leadership_transfer))
         return False
 
     def _vote_for_itself(self) -> bool:

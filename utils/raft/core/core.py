@@ -3,15 +3,17 @@
 The Raft paper is Ongaro and Ousterhout 2014 (extended version), the dissertation is Ongaro's of 2014.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from utils.raft.core.campaign import Campaign
+from utils.raft.core.configuration import Change, Configuration
 from utils.raft.core.election import ElectionTimer
 from utils.raft.core.follower import Following
 from utils.raft.core.leader import Leadership
 from utils.raft.core.limits import Limits
 from utils.raft.core.log import RaftLog
 from utils.raft.core.messages import (
+    Answer,
     AppendEntriesRequest,
     AppendEntriesResponse,
     Body,
@@ -28,7 +30,8 @@ from utils.raft.core.messages import (
     Snapshot,
     TimeoutNowRequest,
 )
-from utils.raft.core.ready import HardState, PeerForgot, Ready, Role, Status, TransferGivenUp
+from utils.raft.core.ready import ConfigurationChanged, HardState, PeerForgot, Ready, Role, Status, TransferGivenUp
+from utils.raft.core.replication import Replication
 from utils.raft.core.state import NodeState
 from utils.raft.errors import NotLeaderError
 
@@ -40,7 +43,7 @@ class RaftCore:
         self,
         *,
         node_id: str,
-        voters: Sequence[str],
+        voters: Iterable[str] | Mapping[str, str],
         hard_state: HardState,
         snapshot: Snapshot,
         base: LogBase,
@@ -52,12 +55,13 @@ class RaftCore:
     ) -> None:
         """Starts as a follower from what the disk holds.
 
-        `voters`: every node of the cluster, itself included. `snapshot`: `Snapshot()` if there is none; its data is in
-        the state machine already. `entries`: those after `base`, which the snapshot covers. `random_ticks(low, high)`:
-        a random number from low to high, both included. `election_ticks`: the shortest election timeout; each one is
-        drawn from there to twice it.
+        `voters`: those of a new cluster, as node ids or with their addresses, until the log or the snapshot brings
+        another configuration; none for a node that is to join a cluster. `snapshot`: `Snapshot()` if there is none;
+        its data is in the state machine already. `entries`: those after `base`, which the snapshot covers.
+        `random_ticks(low, high)`: a random number from low to high, both included. `election_ticks`: the shortest
+        election timeout; each one is drawn from there to twice it.
         """
-        assert node_id in voters
+        bootstrap = Configuration(dict(voters) if isinstance(voters, Mapping) else dict.fromkeys(voters, ""))
         self._heartbeat_ticks = heartbeat_ticks
         self._election_ticks = election_ticks
         self._limits = limits
@@ -66,11 +70,11 @@ class RaftCore:
         self._last_read_id = 0
         self._state = NodeState(
             node_id,
-            tuple(voters),
             hard_state,
-            RaftLog(snapshot, base, entries),
+            RaftLog(snapshot, base, entries, bootstrap),
             ElectionTimer(election_ticks, random_ticks),
         )
+        self._reported_configuration = self.configuration
         self._campaign = Campaign(self._state)
         self._following = Following(self._state)
 
@@ -96,14 +100,20 @@ class RaftCore:
         return self._state.log.last_index
 
     @property
+    def configuration(self) -> Configuration:
+        """Who belongs to the cluster, as far as this node knows, whether that is committed yet or not."""
+        return self._state.log.configuration
+
+    @property
+    def replication(self) -> Replication | None:
+        """What a leader knows of the other members; to be looked at only."""
+        return self._state.leadership.replication if self._state.leadership is not None else None
+
+    @property
     def is_ready(self) -> bool:
-        """This node leads, has committed an entry of its own term, and is not handing leadership over."""
-        leadership, log = self._state.leadership, self._state.log
-        return (
-            leadership is not None
-            and not leadership.is_handing_over
-            and log.term_at(log.commit_index) == leadership.term
-        )
+        """This node leads, has committed an entry of its own term, and is not about to give leadership up."""
+        leadership = self._state.leadership
+        return leadership is not None and leadership.has_committed and not leadership.is_leaving
 
     @property
     def status(self) -> Status:
@@ -129,7 +139,10 @@ class RaftCore:
     def step(self, message: Message) -> None:
         """A message has come. Those of strangers, for others, of the past or twice do no harm."""
         state, sender, body = self._state, message.sender, message.body
-        if message.recipient != state.node_id or sender == state.node_id or sender not in state.voters:
+        if message.recipient != state.node_id or sender == state.node_id:
+            return
+        # Strangers may ask: this node's configuration may be an old one, or none. What they answer counts for nothing.
+        if isinstance(body, Answer) and not self._was_asked(sender):
             return
         match body:
             # These two speak of a term that nobody is in yet: they change nothing here.
@@ -156,7 +169,7 @@ class RaftCore:
         nothing was appended.
         """
         leadership = self._leadership()
-        if leadership.is_handing_over:
+        if leadership.is_leaving:
             raise NotLeaderError(None, None)
         if term not in (None, leadership.term):
             raise NotLeaderError(self.leader_id, None)
@@ -182,6 +195,15 @@ class RaftCore:
         """
         return self._leadership().hand_over(to, self._election_ticks)
 
+    def change_membership(self, change: Change) -> int:
+        """Appends the configuration after `change`, which is in force at once; returns the index of its entry.
+
+        It has come about when that is committed, in this term. If the change is none, it is the index of the newest
+        configuration. Raises NotLeaderError; MembershipBusyError before an entry of this term or the last change is
+        committed; MembershipRefusedError.
+        """
+        return self._leadership().change_membership(change)
+
     def ready(self) -> Ready | None:
         """Takes what there is to do, once; None if there is nothing. Call until None after each round of input."""
         state, leadership = self._state, self._state.leadership
@@ -193,6 +215,9 @@ class RaftCore:
             early_messages = tuple(Message(state.node_id, peer, request) for peer, request in requests)
             confirmed_reads = leadership.take_confirmed_reads()
             needs_snapshot = leadership.take_snapshot_wish()
+        if (configuration := self.configuration) is not self._reported_configuration:
+            self._reported_configuration = configuration
+            state.events.append(ConfigurationChanged(configuration, state.log.configuration_index))
         ready = Ready(
             hard_state=state.hard_state if state.hard_state != self._written_hard_state else None,
             snapshot=self._following.take_snapshot(),
@@ -216,6 +241,7 @@ class RaftCore:
         leadership = self._state.leadership
         if leadership is not None and last_term == leadership.term:
             leadership.persisted(last_index)
+            self._step_down_if_removed(leadership)
 
     def applied(self, index: int) -> None:
         """The state machine has applied everything up to `index`."""
@@ -236,6 +262,10 @@ class RaftCore:
             raise NotLeaderError(self.leader_id, None)
         return self._state.leadership
 
+    def _was_asked(self, sender: str) -> bool:
+        replication = self.replication
+        return sender in self.configuration.members or (replication is not None and replication.sends_to(sender))
+
     def _step_in_its_term(self, sender: str, body: Body) -> None:
         """This node's term is that of `body`, or a later one."""
         leadership = self._state.leadership
@@ -253,9 +283,11 @@ class RaftCore:
             case InstallSnapshotRequest():
                 self._following.install_snapshot(sender, body)
             case AppendEntriesResponse() | InstallSnapshotResponse():
-                is_of_this_term = leadership is not None and body.term == leadership.term
-                if leadership is not None and is_of_this_term and not leadership.answered(sender, body):
+                if leadership is None or body.term != leadership.term:
+                    return
+                if not leadership.answered(sender, body):
                     self._state.events.append(PeerForgot(peer=sender))
+                self._step_down_if_removed(leadership)
 
     def _tick_as_leader(self, leadership: Leadership) -> None:
         state = self._state
@@ -267,16 +299,26 @@ class RaftCore:
             if not leadership.take_majority_activity():
                 state.become_follower(self.current_term, None, "a majority did not answer")
 
+    def _step_down_if_removed(self, leadership: Leadership) -> None:
+        """Once a leader's own removal is committed it is done; it sends off the next one (dissertation, 4.2.2)."""
+        state = self._state
+        if not leadership.is_removing_itself or state.log.configuration_index > state.log.commit_index:
+            return
+        successor = leadership.replication.most_caught_up()
+        state.become_follower(self.current_term, None, "it was removed")
+        if successor is not None:
+            state.send(successor, TimeoutNowRequest(self.current_term))
+
     def _become_leader(self) -> None:
         state = self._state
         state.become(Role.LEADER, state.node_id, "a majority voted for it")
         state.timer.restart()
         state.leadership = Leadership(
             state.node_id,
-            state.voters,
             term=self.current_term,
             log=state.log,
             heartbeat_ticks=self._heartbeat_ticks,
+            election_ticks=self._election_ticks,
             limits=self._limits,
         )
         self._append_own(EntryKind.NO_OP, (b"",))

@@ -28,14 +28,16 @@ def grants_pre_vote(hard_state: HardState, request: PreVoteRequest, log: RaftLog
 
 
 class Tally:
-    """The votes, or pre-votes, that a node was given in one round. Each voter counts once."""
+    """The votes, or pre-votes, that a node was given in one round. Each voter counts once, and nobody else."""
 
     def __init__(self, voters: Collection[str]) -> None:
+        self._voters = frozenset(voters)
         self._majority = majority_of(voters)
         self._granted: set[str] = set()
 
-    def add(self, voter: str) -> None:
-        self._granted.add(voter)
+    def add(self, node_id: str) -> None:
+        if node_id in self._voters:
+            self._granted.add(node_id)
 
     @property
     def is_won(self) -> bool:

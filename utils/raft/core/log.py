@@ -3,6 +3,7 @@
 import bisect
 from collections.abc import Iterable, Sequence
 
+from utils.raft.core.configuration import Configuration, Configurations, configuration_of
 from utils.raft.core.messages import Entry, LogBase, Snapshot
 from utils.raft.core.ready import Compaction
 
@@ -10,8 +11,11 @@ from utils.raft.core.ready import Compaction
 class RaftLog:
     """Consecutive entries after `base`; terms never decrease along them; what is committed never changes."""
 
-    def __init__(self, snapshot: Snapshot, base: LogBase, entries: Iterable[Entry]) -> None:
-        """`snapshot` covers `base`, and perhaps some of the entries, which followers may still need."""
+    def __init__(self, snapshot: Snapshot, base: LogBase, entries: Iterable[Entry], bootstrap: Configuration) -> None:
+        """`snapshot` covers `base`, and perhaps some of the entries, which followers may still need.
+
+        `bootstrap`: the configuration until an entry brings another.
+        """
         self.base = base
         self.commit_index = snapshot.last_included_index
         self._entries = list(entries)
@@ -20,6 +24,18 @@ class RaftLog:
         self._unwritten_index = self.last_index + 1
         self._unapplied_index = self.commit_index + 1
         self._is_base_new = False
+        self._bootstrap = bootstrap
+        self._configurations = self._configurations_of(snapshot)
+        self._configurations.appended(self.entries_between(self.commit_index + 1, self.last_index), self.commit_index)
+
+    @property
+    def configuration(self) -> Configuration:
+        """The one that is in force: the newest in the log, committed or not."""
+        return self._configurations.latest
+
+    @property
+    def configuration_index(self) -> int:
+        return self._configurations.latest_index
 
     @property
     def last_index(self) -> int:
@@ -49,6 +65,7 @@ class RaftLog:
     def append(self, entries: Sequence[Entry]) -> None:
         self._check_consecutive(self.last_index, entries)
         self._entries.extend(entries)
+        self._configurations.appended(entries, self.commit_index)
 
     def first_conflict(self, entries: Sequence[Entry]) -> int | None:
         """The index of the first of `entries` that the log holds with another term, or does not hold yet."""
@@ -62,6 +79,7 @@ class RaftLog:
         assert index > self.commit_index, f"entry {index} conflicts, but {self.commit_index} is committed"
         del self._entries[index - self.base.index - 1 :]
         self._unwritten_index = min(self._unwritten_index, index)
+        self._configurations.truncated_from(index)
 
     def commit_to(self, index: int) -> bool:
         """Whether the commit index grew; it never shrinks."""
@@ -107,6 +125,7 @@ class RaftLog:
         self.commit_index = self.base.index
         self._unwritten_index = self._unapplied_index = self.base.index + 1
         self._is_base_new = True
+        self._configurations = self._configurations_of(snapshot)
 
     def take_compaction(self) -> Compaction | None:
         """What the disk should hold instead of what it was given so far, once."""
@@ -131,6 +150,10 @@ class RaftLog:
         entries = tuple(self.entries_between(self._unapplied_index, last_index))
         self._unapplied_index = last_index + 1
         return entries
+
+    def _configurations_of(self, snapshot: Snapshot) -> Configurations:
+        data = snapshot.configuration
+        return Configurations(snapshot.last_included_index, configuration_of(data) if data else self._bootstrap)
 
     @staticmethod
     def _check_consecutive(last_index: int, entries: Sequence[Entry]) -> None:

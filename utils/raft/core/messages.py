@@ -13,6 +13,7 @@ class EntryKind(enum.IntEnum):
     COMMAND = 1
     # A leader's first entry (dissertation, section 6.4): committing it commits everything before it.
     NO_OP = 2
+    # Who belongs to the cluster (dissertation, chapter 4).
     CONFIGURATION = 3
 
 
@@ -33,7 +34,10 @@ class LogBase(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What replaces the entries up to and with `last_included_index`. The default is that of an empty log."""
+    """What replaces the entries up to and with `last_included_index`. The default is that of an empty log.
+
+    `configuration`: as of that index, encoded; empty if no entry has brought one up to there.
+    """
 
     last_included_index: int = 0
     last_included_term: int = 0
@@ -123,17 +127,9 @@ class TimeoutNowRequest(msgspec.Struct, frozen=True, tag=True):
     term: int
 
 
-Body = (
-    PreVoteRequest
-    | PreVoteResponse
-    | RequestVoteRequest
-    | RequestVoteResponse
-    | AppendEntriesRequest
-    | AppendEntriesResponse
-    | InstallSnapshotRequest
-    | InstallSnapshotResponse
-    | TimeoutNowRequest
-)
+Question = PreVoteRequest | RequestVoteRequest | AppendEntriesRequest | InstallSnapshotRequest | TimeoutNowRequest
+Answer = PreVoteResponse | RequestVoteResponse | AppendEntriesResponse | InstallSnapshotResponse
+Body = Question | Answer
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ answers carry the id of the read), and then the state machine may be read once i
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from utils.raft.core.election import majority_of
 
@@ -13,11 +13,11 @@ from utils.raft.core.election import majority_of
 class Reads:
     """The reads of one leader in one term. Ids grow, so the newest confirmed one confirms all before it."""
 
-    def __init__(self, node_id: str, voters: Sequence[str], first_own_index: int) -> None:
+    def __init__(self, node_id: str, first_own_index: int) -> None:
         """`first_own_index`: of the leader's no-op. Until that is committed nobody knows what is committed."""
-        self._majority = majority_of(voters)
+        self._node_id = node_id
         self._first_own_index = first_own_index
-        self._acknowledged = {voter: 0 for voter in voters if voter != node_id}
+        self._acknowledged: dict[str, int] = {}
         self._waiting: deque[tuple[int, int]] = deque()
         self.newest_id = 0
 
@@ -28,11 +28,14 @@ class Reads:
 
     def acknowledged(self, peer: str, read_id: int) -> None:
         """`peer` answered, in this leader's term, a message that was sent after the read came."""
-        self._acknowledged[peer] = max(self._acknowledged[peer], read_id)
+        self._acknowledged[peer] = max(self._acknowledged.get(peer, 0), read_id)
 
-    def take_confirmed(self, commit_index: int) -> tuple[tuple[int, int], ...]:
-        """The reads that are confirmed, once, as (read_id, index)."""
-        acknowledged = sorted([self.newest_id, *self._acknowledged.values()], reverse=True)[self._majority - 1]
+    def take_confirmed(self, commit_index: int, voters: Collection[str]) -> tuple[tuple[int, int], ...]:
+        """The reads that are confirmed by a majority of `voters`, once, as (read_id, index)."""
+        if not self._waiting:
+            return ()
+        read_ids = [self.newest_id if voter == self._node_id else self._acknowledged.get(voter, 0) for voter in voters]
+        acknowledged = sorted(read_ids, reverse=True)[majority_of(voters) - 1]
         confirmed = []
         while self._waiting and self._waiting[0][0] <= acknowledged and self._waiting[0][1] <= commit_index:
             confirmed.append(self._waiting.popleft())

@@ -21,6 +21,7 @@ import enum
 
 import msgspec
 
+from utils.raft.core.configuration import Configuration
 from utils.raft.core.messages import Entry, LogBase, Message, Snapshot
 
 
@@ -81,7 +82,14 @@ class PeerForgot(msgspec.Struct, frozen=True, tag=True):
     peer: str
 
 
-Event = RoleChanged | LogTruncated | SnapshotInstalled | TransferGivenUp | PeerForgot
+class ConfigurationChanged(msgspec.Struct, frozen=True, tag=True):
+    """Another configuration is in force: it was appended at `index`, or came back because a later one was truncated."""
+
+    configuration: Configuration
+    index: int
+
+
+Event = ConfigurationChanged | RoleChanged | LogTruncated | SnapshotInstalled | TransferGivenUp | PeerForgot
 
 
 class Ready(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
 """The leader's side of replication: what each follower is sent, what a majority holds (paper, 5.3, 5.4.2 and 7)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from utils.raft.core.catch_up import CatchUp
 from utils.raft.core.election import majority_of
 from utils.raft.core.limits import Limits
 from utils.raft.core.log import RaftLog
@@ -20,15 +21,44 @@ from utils.raft.core.snapshots import SnapshotSource
 class Replication:
     """A leader's volatile state of one term; made at its election and dropped when it steps down."""
 
-    def __init__(self, node_id: str, voters: Sequence[str], term: int, log: RaftLog, limits: Limits) -> None:
-        self._voters = voters
+    def __init__(self, node_id: str, term: int, log: RaftLog, limits: Limits, election_ticks: int) -> None:
+        self._node_id = node_id
         self._term = term
         self._log = log
         self._limits = limits
+        self._election_ticks = election_ticks
         self._own_match_index = 0
         self._heartbeat_due = True
-        self._peers = {voter: Progress(log.last_index + 1) for voter in voters if voter != node_id}
+        self._peers: dict[str, Progress] = {}
+        self._catch_ups: dict[str, CatchUp] = {}
+        # Nodes that were removed, and the entry that says so: they are sent it, so that they do not campaign.
+        self._departing: dict[str, int] = {}
         self._source = SnapshotSource(limits.bytes_per_chunk)
+        self.follow_configuration()
+
+    @property
+    def _voters(self) -> dict[str, str]:
+        return self._log.configuration.voters
+
+    def follow_configuration(self) -> None:
+        """The newest one in the log says who is sent entries, and who counts."""
+        configuration = self._log.configuration
+        members = configuration.members
+        for node_id in members:
+            # One that was removed and comes again may have nothing of what it had.
+            is_new = node_id not in self._peers or self._departing.pop(node_id, None) is not None
+            if is_new and node_id != self._node_id:
+                self._peers[node_id] = Progress(self._log.last_index + 1)
+        for node_id in self._peers:
+            if node_id not in members:
+                self._departing.setdefault(node_id, self._log.configuration_index)
+        self._catch_ups = {
+            learner: self._catch_ups.get(learner) or self._new_catch_up() for learner in configuration.learners
+        }
+
+    def tick(self) -> None:
+        for catch_up in self._catch_ups.values():
+            catch_up.tick()
 
     def make_heartbeat_due(self) -> None:
         self._heartbeat_due = True
@@ -39,7 +69,9 @@ class Replication:
 
     def answered(self, peer: str, response: AppendEntriesResponse | InstallSnapshotResponse) -> bool:
         """`response` must be of this term. False if the peer has lost what it had acknowledged."""
-        progress = self._peers[peer]
+        progress = self._peers.get(peer)
+        if progress is None:
+            return True
         has_forgotten = False
         progress.is_active = True
         match response:
@@ -49,36 +81,55 @@ class Replication:
                 has_forgotten = progress.has_forgotten(response)
                 if has_forgotten:
                     progress.begin_anew(response.rejected_index)
+                    if peer in self._catch_ups:
+                        self._catch_ups[peer] = self._new_catch_up()
                 progress.rejected(response, self._log)
             case InstallSnapshotResponse(done=True):
                 progress.accepted(response.last_included_index, self._log.base.index)
             case InstallSnapshotResponse():
                 if response.last_included_index == progress.snapshot_index:
                     progress.received_chunks(response.offset)
+        if (catch_up := self._catch_ups.get(peer)) is not None:
+            catch_up.matched(progress.match_index, self._log.last_index)
+        if progress.match_index >= self._departing.get(peer, self._log.last_index + 1):
+            self._dismiss(peer)
         return not has_forgotten
 
     def take_majority_activity(self) -> bool:
         """Whether a majority, this node included, has answered since the last call (dissertation, section 6.2)."""
-        active = 1 + sum(progress.take_activity() for progress in self._peers.values())
-        return active >= majority_of(self._voters)
+        active = {peer for peer, progress in self._peers.items() if progress.take_activity()} | {self._node_id}
+        for peer in self._departing.keys() - active:
+            self._dismiss(peer)
+        return len(active & self._voters.keys()) >= majority_of(self._voters)
 
     def committed_index(self) -> int:
         """The highest index that may be committed now; possibly lower than what already is.
 
         Only an entry of the leader's own term is committed by counting, and those before it with it (paper, 5.4.2).
         """
-        match_indexes = sorted(
-            [self._own_match_index, *(peer.match_index for peer in self._peers.values())], reverse=True
-        )
-        index = match_indexes[majority_of(self._voters) - 1]
+        voters = self._voters
+        match_indexes = sorted((self.match_index(voter) for voter in voters), reverse=True)
+        index = match_indexes[majority_of(voters) - 1]
         return index if self._log.term_at(index) == self._term else 0
 
-    def holds_all(self, peer: str) -> bool:
-        return self._peers[peer].match_index == self._log.last_index
+    def sends_to(self, node_id: str) -> bool:
+        """A member, or one that is told of its removal."""
+        return node_id in self._peers
+
+    def match_index(self, member: str) -> int:
+        """Up to where the disk of `member` is known to hold this leader's log."""
+        return self._own_match_index if member == self._node_id else self._peers[member].match_index
+
+    def is_active(self, member: str) -> bool:
+        """Whether it has answered lately."""
+        return member == self._node_id or self._peers[member].was_active_lately
+
+    def has_caught_up(self, learner: str) -> bool:
+        return learner in self._catch_ups and self._catch_ups[learner].is_done
 
     def most_caught_up(self) -> str | None:
-        """The voter that could take over soonest; None if none has answered lately."""
-        active = [peer for peer, progress in self._peers.items() if progress.was_active_lately]
+        """The other voter that could take over soonest; None if none has answered lately."""
+        active = [voter for voter in self._voters if voter != self._node_id and self.is_active(voter)]
         return max(active, key=lambda peer: self._peers[peer].match_index, default=None)
 
     def compactable_index(self, index: int) -> int:
@@ -124,6 +175,12 @@ class Replication:
         self._heartbeat_due = False
         if all(progress.state is not ProgressState.SNAPSHOT for progress in self._peers.values()):
             self._source.drop()
+
+    def _new_catch_up(self) -> CatchUp:
+        return CatchUp(self._log.last_index, self._election_ticks)
+
+    def _dismiss(self, peer: str) -> None:
+        del self._departing[peer], self._peers[peer]
 
     def _next_entries(self, first_index: int) -> tuple[Entry, ...]:
         entries = self._log.entries_between(first_index, first_index + self._limits.entries_per_message - 1)

@@ -10,11 +10,8 @@ from utils.raft.core.ready import Event, HardState, Role, RoleChanged
 class NodeState:
     """The variables of figure 2 of the paper, and those that lie between the parts of the core."""
 
-    def __init__(
-        self, node_id: str, voters: tuple[str, ...], hard_state: HardState, log: RaftLog, timer: ElectionTimer
-    ) -> None:
+    def __init__(self, node_id: str, hard_state: HardState, log: RaftLog, timer: ElectionTimer) -> None:
         self.node_id = node_id
-        self.voters = voters
         self.hard_state = hard_state
         self.log = log
         self.timer = timer
@@ -28,6 +25,14 @@ class NodeState:
     @property
     def current_term(self) -> int:
         return self.hard_state.current_term
+
+    @property
+    def voters(self) -> dict[str, str]:
+        return self.log.configuration.voters
+
+    @property
+    def is_voter(self) -> bool:
+        return self.node_id in self.voters
 
     @property
     def hears_leader(self) -> bool:
@@ -50,7 +55,7 @@ class NodeState:
         """Leaves once what this node has promised with it is durable."""
         self.messages.append(Message(self.node_id, recipient, body))
 
-    def send_to_all(self, body: Body) -> None:
+    def send_to_voters(self, body: Body) -> None:
         for voter in self.voters:
             if voter != self.node_id:
                 self.send(voter, body)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+from utils.raft.core.configuration import Configuration
 from utils.raft.core.core import RaftCore
 from utils.raft.core.limits import Limits
 from utils.raft.core.messages import (
@@ -35,6 +36,12 @@ def entries_of(*terms: int, first_index: int = 1) -> tuple[Entry, ...]:
         Entry(index, term, EntryKind.COMMAND, b"%d.%d" % (index, term))
         for index, term in enumerate(terms, start=first_index)
     )
+
+
+def configuration_entry(index: int, term: int, voters: str, learners: str = "") -> Entry:
+    """Voters and learners of one letter each."""
+    configuration = Configuration(dict.fromkeys(voters, ""), dict.fromkeys(learners, ""))
+    return Entry(index, term, EntryKind.CONFIGURATION, configuration.encoded())
 
 
 class Bench:
@@ -196,10 +203,18 @@ class Bench:
         self.append(leader, term=self.core.current_term if term is None else term)
 
     def install(
-        self, leader: str = "b", *, term: int, last: tuple[int, int], offset: int = 0, data: bytes, done: bool = True
+        self,
+        leader: str = "b",
+        *,
+        term: int,
+        last: tuple[int, int],
+        offset: int = 0,
+        data: bytes,
+        done: bool = True,
+        configuration: bytes = b"",
     ) -> InstallSnapshotResponse:
         """What it answers to a chunk; `last` is index and term of the last entry that the snapshot covers."""
-        request = InstallSnapshotRequest(term, *last, b"", offset, data, done)
+        request = InstallSnapshotRequest(term, *last, configuration, offset, data, done)
         return self.answer_to(leader, request, InstallSnapshotResponse)
 
     def append(
