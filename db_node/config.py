@@ -8,7 +8,7 @@ from utils.raft.config import RaftConfig
 
 # Shorter than a replica's: whoever is hinted to be the primary asks for votes first. Its advantage is no right: it is
 # elected, or not, like every other node, and pre-votes keep it from deposing a primary that is heard.
-HINTED_ELECTION_TIMEOUT_MS = 400
+HINTED_ELECTION_TIMEOUT_MS = 225
 
 
 @dataclass(frozen=True, kw_only=True)

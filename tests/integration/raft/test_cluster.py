@@ -57,6 +57,18 @@ async def test_a_stopped_leader_is_replaced_and_nothing_is_lost(tmp_path: Path) 
         assert returned.machine.commands == [b"one", b"two"]
 
 
+async def test_a_leader_that_is_stopped_hands_over_first(tmp_path: Path) -> None:
+    # Nobody would be elected in time: whoever leads next was told to.
+    async with raft_cluster(tmp_path, Journal, election_timeout_ms=5_000) as cluster:
+        first = await cluster.leader()
+        await first.node.propose(b"one", timeout_s=10)
+        async with asyncio.timeout(4):
+            await cluster.stop(first)
+            second = await cluster.leader()
+        await second.node.propose(b"two", timeout_s=10)
+        assert second.machine.commands == [b"one", b"two"]
+
+
 async def test_all_nodes_restart_from_their_disks(tmp_path: Path) -> None:
     async with raft_cluster(tmp_path, Journal) as cluster:
         leader = await cluster.leader()

@@ -80,7 +80,7 @@ class NodeProcess:
 
 
 class Processes:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, settings: dict[str, str]) -> None:
         peers = ",".join(
             f"{node_id}=127.0.0.1:{port}" for node_id, port in zip(_NODE_IDS, free_ports(len(_NODE_IDS)), strict=True)
         )
@@ -95,6 +95,7 @@ class Processes:
                     "DATA_DIR": str(directory / node_id),
                     # So that logs are compacted and nodes catch up by snapshots all the time.
                     "SNAPSHOT_ENTRIES": "50",
+                    **settings,
                 },
             )
             for node_id, _, address in (peer.partition("=") for peer in peers.split(","))
@@ -142,8 +143,9 @@ class Processes:
 
 
 @pytest.fixture
-async def processes(tmp_path: Path) -> AsyncIterator[Processes]:
-    started = Processes(tmp_path)
+async def processes(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Processes]:
+    """The parameter, if there is one, is settings of every node."""
+    started = Processes(tmp_path, getattr(request, "param", {}))
     async with contextlib.AsyncExitStack() as stack:
         for node in started.nodes.values():
             stack.push_async_callback(node.kill)
@@ -164,6 +166,15 @@ async def test_a_killed_leader_is_replaced_and_nothing_acknowledged_is_lost(proc
     await second.start()
     await second.says(lambda line: line[0] == "follows" and int(line[2]) > second_term)
     await processes.check_nothing_lost()
+
+
+@pytest.mark.parametrize("processes", [{"ELECTION_TIMEOUT_MS": "6000"}], indirect=True)
+async def test_a_killed_leader_is_missed_before_the_election_timeout(processes: Processes) -> None:
+    """Its port is closed: that tells, and nobody waits for a heartbeat."""
+    first, term = await processes.leader(list(processes.nodes.values()))
+    await first.kill()
+    async with asyncio.timeout(6):
+        await processes.leader(processes.others(first), above_term=term)
 
 
 async def test_a_stopped_leader_is_replaced_and_follows_when_it_goes_on(processes: Processes) -> None:

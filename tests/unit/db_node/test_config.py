@@ -26,7 +26,8 @@ def test_the_hinted_primary_asks_for_votes_first() -> None:
     replica = from_environment(DatabaseConfig, ENVIRONMENT)
     primary = from_environment(DatabaseConfig, ENVIRONMENT | {"DB_ROLE": "primary"})
     assert primary.raft.election_timeout_ms < replica.raft.election_timeout_ms
-    slow = from_environment(DatabaseConfig, ENVIRONMENT | {"DB_ROLE": "primary", "HEARTBEAT_INTERVAL_MS": "200"})
+    times = {"ELECTION_TIMEOUT_MS": "700", "HEARTBEAT_INTERVAL_MS": "200"}
+    slow = from_environment(DatabaseConfig, ENVIRONMENT | {"DB_ROLE": "primary"} | times)
     assert slow.raft.election_timeout_ms == 600
 
 

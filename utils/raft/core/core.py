@@ -161,6 +161,14 @@ class RaftCore:
             state.become_follower(body.term, None, "saw a higher term")
         self._step_in_its_term(sender, body)
 
+    def suspect(self, peer: str) -> None:
+        """`peer` is probably gone. If it leads, this node asks for pre-votes soon, and grants them at once.
+
+        A hint: whoever hears the leader refuses, and the next heartbeat clears its name.
+        """
+        if self.role is Role.FOLLOWER and peer == self.leader_id:
+            self._state.timer.hasten()
+
     def propose(self, commands: Sequence[bytes], term: int | None = None) -> range:
         """Appends commands to the log and returns their indexes; their term is `current_term`.
 

@@ -17,7 +17,7 @@ from utils.raft.core.core import RaftCore
 from utils.raft.core.limits import Limits
 from utils.raft.core.messages import Message
 from utils.raft.core.ready import Ready, Role, TransferGivenUp
-from utils.raft.errors import NotLeaderError
+from utils.raft.errors import NotLeaderError, RaftError
 from utils.raft.io.applier import Applier
 from utils.raft.io.callers import Callers, within
 from utils.raft.io.event_log import log_event
@@ -26,6 +26,7 @@ from utils.raft.io.servicer import RaftServicer
 from utils.raft.io.snapshots import SnapshotKeeper
 from utils.raft.io.status import RaftStatus, StatusWatch
 from utils.raft.io.storage import FileStorage, Storage
+from utils.raft.io.suspicion import Suspicion
 from utils.raft.io.ticker import Ticker
 from utils.raft.io.transport import GrpcTransport, Transport
 from utils.raft.io.writer import LogWriter
@@ -35,8 +36,8 @@ from utils.rpc.transport import INSECURE, Credentials
 
 log = get_logger()
 
-# A heartbeat is two ticks, so that timeouts are drawn in steps of half a heartbeat.
-_TICKS_PER_HEARTBEAT = 2
+# Timeouts are drawn in steps of a tick: the finer they are, the rarer two nodes campaign at once.
+_TICKS_PER_HEARTBEAT = 3
 # What one node's peers can have on the way at most is far below; beyond this messages are dropped.
 _INBOX_MAX = 4_096
 # Few are applied in one round: a long log after a restart must not keep the node from its heartbeats.
@@ -81,6 +82,7 @@ class RaftNode:
             saved=lambda index: self._tell_core(lambda core: core.compact(index)),
             found=lambda snapshot: self._tell_core(lambda core: core.bring_snapshot(snapshot)),
         )
+        self._suspicion = Suspicion(lambda peer: self._tell_core(lambda core: core.suspect(peer)))
         self._applier = Applier(machine, self._callers.proposals, self._snapshots)
         self._inbox: list[Message] = []
         # What the disk has done, as the core is to be told.
@@ -122,13 +124,18 @@ class RaftNode:
         self._publish()
 
     async def stop(self) -> None:
-        """Takes no further part. Proposals in flight end with OutcomeUnknownError."""
+        """Hands leadership over, if it leads, and takes no further part.
+
+        Proposals that are in flight then end with OutcomeUnknownError.
+        """
+        await self._hand_over()
         self._is_stopped = True
         self._ticker.stop()
         self._servicer.stop()
         if self._owner is not None:
             self._owner.cancel()
             await asyncio.wait((self._owner,))
+        await self._suspicion.stop()
         await self._writer.stop()
         await self._snapshots.stop()
         await self._transport.close()
@@ -204,6 +211,20 @@ class RaftNode:
         if len(self._inbox) + len(messages) <= _INBOX_MAX:
             self._inbox += messages
             self._work.set()
+
+    def stream_ended(self, peer: str) -> None:
+        """A stream of `peer` to this node has ended, for whatever reason."""
+        if not self._is_stopped and peer == self.status.leader_id:
+            self._suspicion.stream_ended(peer, self._config.peers[peer])
+
+    async def _hand_over(self) -> None:
+        """So that the others need not find out that it is gone; but who stops does not wait for them for long."""
+        if not self._leads or len(self._config.peers) == 1:
+            return
+        try:
+            await self.transfer_leadership(timeout_s=self._config.election_timeout_ms / 1_000)
+        except RaftError as error:
+            log.info("leadership was not handed over", why=str(error))
 
     # The owner
 

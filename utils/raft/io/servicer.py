@@ -24,6 +24,9 @@ class Receiver(Protocol):
     def receive(self, messages: list[Message]) -> None:
         """Never blocks."""
 
+    def stream_ended(self, peer: str) -> None:
+        """What `peer` has sent so far it sent on a stream that has ended. Never blocks."""
+
 
 class RaftServicer(raft_pb2_grpc.RaftServiceServicer):
     def __init__(self, node: Receiver, *, cluster_id: str, node_id: str, peers: frozenset[str]) -> None:
@@ -38,7 +41,8 @@ class RaftServicer(raft_pb2_grpc.RaftServiceServicer):
         self._stopped.set()
 
     async def Deliver(self, request_iterator: AsyncIterator[raft_pb2.MessageBatch], context: Any) -> raft_pb2.StreamEnd:
-        reader = asyncio.create_task(self._read(request_iterator))
+        senders: set[str] = set()
+        reader = asyncio.create_task(self._read(request_iterator, senders))
         stopped = asyncio.create_task(self._stopped.wait())
         try:
             await asyncio.wait((reader, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -51,6 +55,8 @@ class RaftServicer(raft_pb2_grpc.RaftServiceServicer):
             reader.cancel()
             stopped.cancel()
             await asyncio.gather(reader, stopped, return_exceptions=True)
+            for sender in senders:
+                self._node.stream_ended(sender)
         return raft_pb2.StreamEnd()
 
     async def GetRaftStatus(
@@ -70,8 +76,8 @@ class RaftServicer(raft_pb2_grpc.RaftServiceServicer):
             ready=status.ready,
         )
 
-    async def _read(self, batches: AsyncIterator[raft_pb2.MessageBatch]) -> None:
-        """Raises ValueError: whoever sends this is not one of us, or does not mean us."""
+    async def _read(self, batches: AsyncIterator[raft_pb2.MessageBatch], senders: set[str]) -> None:
+        """Adds to `senders`. Raises ValueError: whoever sends this is not one of us, or does not mean us."""
         async for batch in batches:
             if batch.cluster_id != self._cluster_id:
                 raise ValueError(f"a message for cluster {batch.cluster_id!r} came to {self._cluster_id!r}")
@@ -81,4 +87,5 @@ class RaftServicer(raft_pb2_grpc.RaftServiceServicer):
                     raise ValueError(f"a message for {message.recipient!r} came to {self._node_id!r}")
                 if message.sender not in self._peers:
                     raise ValueError(f"{message.sender!r} is no peer of {self._node_id!r}")
+                senders.add(message.sender)
             self._node.receive(messages)

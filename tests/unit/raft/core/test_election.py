@@ -286,6 +286,50 @@ def test_a_leader_that_a_majority_answers_stays_d_6_2() -> None:
     assert bench.role() is Role.LEADER
 
 
+def test_a_follower_whose_leader_is_suspected_asks_for_pre_votes_before_the_election_timeout() -> None:
+    bench = Bench(term=3)
+    bench.follow("b")
+    bench.timeout = 2
+    bench.core.suspect("b")
+    assert bench.timeouts_drawn[-1] == (1, ELECTION_TICKS // 2)
+    assert bench.tick(1) == []
+    bench.tick(1)
+    assert bench.role() is Role.PRE_CANDIDATE
+    assert len(bench.sent_to("c", PreVoteRequest)) == 1
+
+
+def test_a_follower_whose_leader_is_suspected_grants_pre_votes_at_once_d_9_6() -> None:
+    bench = Bench(term=3)
+    bench.follow("b")
+    assert not bench.answer_to("c", PreVoteRequest(4, 0, 0), PreVoteResponse).granted
+    bench.core.suspect("b")
+    assert bench.answer_to("c", PreVoteRequest(4, 0, 0), PreVoteResponse).granted
+
+
+def test_the_next_heartbeat_clears_a_suspected_leader() -> None:
+    bench = Bench(term=3)
+    bench.follow("b")
+    bench.timeout = 2
+    bench.core.suspect("b")
+    bench.follow("b")
+    assert bench.tick(ELECTION_TICKS - 1) == []
+    assert bench.role() is Role.FOLLOWER
+    assert not bench.answer_to("c", PreVoteRequest(4, 0, 0), PreVoteResponse).granted
+
+
+def test_a_suspicion_against_anybody_but_the_leader_changes_nothing() -> None:
+    follower = Bench(term=3)
+    follower.follow("b")
+    drawn = len(follower.timeouts_drawn)
+    follower.core.suspect("c")
+    assert len(follower.timeouts_drawn) == drawn
+    leader = Bench()
+    leader.lead_ready()
+    leader.core.suspect("a")
+    leader.core.suspect("b")
+    assert leader.is_ready()
+
+
 def test_role_changes_are_reported_with_their_reason() -> None:
     bench = Bench()
     bench.core.step(Message("b", "a", AppendEntriesRequest(2, 0, 0, (), 0)))

@@ -27,11 +27,15 @@ class Inbox:
 
     def __init__(self) -> None:
         self.messages: asyncio.Queue[Message] = asyncio.Queue()
+        self.ended: asyncio.Queue[str] = asyncio.Queue()
         self.status = RaftStatus("node_2", Role.FOLLOWER, 3, "node_1", "host:1", 4, 5, 6, ready=False)
 
     def receive(self, messages: list[Message]) -> None:
         for message in messages:
             self.messages.put_nowait(message)
+
+    def stream_ended(self, peer: str) -> None:
+        self.ended.put_nowait(peer)
 
     async def next(self) -> Message:
         async with asyncio.timeout(_WAIT_S_MAX):
@@ -66,6 +70,17 @@ async def _transport(port: int) -> AsyncIterator[GrpcTransport]:
 
 def _message(term: int, *, sender: str = "node_1", recipient: str = "node_2") -> Message:
     return Message(sender, recipient, PreVoteRequest(term, 2, 3))
+
+
+async def test_the_end_of_a_peers_stream_is_noticed_at_once() -> None:
+    inbox = Inbox()
+    async with _served(_servicer(inbox)) as port:
+        async with _transport(port) as transport:
+            transport.send([_message(1)])
+            await inbox.next()
+            assert inbox.ended.empty()
+        async with asyncio.timeout(_WAIT_S_MAX):
+            assert await inbox.ended.get() == "node_1"
 
 
 async def test_messages_arrive_in_order() -> None:
