@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from orchestrator.answers import error_answer, json_response, problem_response
 from orchestrator.checkout import Checkout
+from orchestrator.edge import PROBLEM
 from orchestrator.problems import Problem
 from orchestrator.readiness import Readiness
 from orchestrator.routes import Routes
@@ -17,7 +18,7 @@ from utils.observe.logging import get_logger
 
 log = get_logger()
 
-_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
+_CODES = {404: "not_found", 405: "method_not_allowed"}
 _QUIET_PATHS = frozenset({"/healthz", "/readyz", "/books"})
 
 
@@ -60,10 +61,16 @@ def _defect(error: Exception) -> Response:
 
 
 def _begin() -> None:
+    """Raises the Problem that the edge found, if it did."""
     g.began_at = time.monotonic()
+    if (problem := request.environ.get(PROBLEM)) is not None:
+        raise problem
 
 
 def _log_response(response: Response) -> Response:
+    # Of what it refused, the edge tells how often: a flood shall not fill the log.
+    if PROBLEM in request.environ:
+        return response
     if request.path not in _QUIET_PATHS or response.status_code >= 500:
         log.info(
             "response sent",

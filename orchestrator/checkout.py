@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from orchestrator.deadline import Deadline
+from orchestrator.deadline import Deadline, LatestEnd
 from orchestrator.identity import Identities
 from orchestrator.ports import OrderQueue, OrderRecord, OrderState, PricedCheckout
 from orchestrator.problems import (
@@ -86,6 +86,7 @@ class Checkout:
         verifier: Verifier,
         queue: OrderQueue,
         limits: Limits | None = None,
+        latest: LatestEnd | None = None,
         sleep: Sleep | None = None,
     ) -> None:
         self._identities = identities
@@ -93,6 +94,7 @@ class Checkout:
         self._verifier = verifier
         self._queue = queue
         self._limits = limits or Limits()
+        self._latest = latest or LatestEnd()
         self._sleep = sleep or threading.Event().wait
         self._flights = SingleFlight()
         self._waiting = threading.BoundedSemaphore(self._limits.waiting_max)
@@ -102,8 +104,8 @@ class Checkout:
         return Ticket(
             order_id=self._identities.order_id(idempotency_key),
             keyed=idempotency_key is not None,
-            accept_by=Deadline(self._limits.accept_s),
-            wait_until=Deadline(self._limits.wait_s),
+            accept_by=Deadline(self._limits.accept_s, self._latest),
+            wait_until=Deadline(self._limits.wait_s, self._latest),
         )
 
     def accept(self, ticket: Ticket, body: Mapping[str, Any]) -> OrderRecord:
@@ -128,14 +130,17 @@ class Checkout:
 
     def end_of(self, ticket: Ticket, record: OrderRecord) -> OrderRecord:
         """The order at its end, or still pending when that does not come in time."""
+        return self._wait_for_end(ticket.wait_until, record)
+
+    def _wait_for_end(self, deadline: Deadline, record: OrderRecord) -> OrderRecord:
         if record.state is not OrderState.PENDING or not self._waiting.acquire(blocking=False):
             return record
         try:
-            return self._wait_for_end(ticket.wait_until, record)
+            return self._poll(deadline, record)
         finally:
             self._waiting.release()
 
-    def _wait_for_end(self, deadline: Deadline, record: OrderRecord) -> OrderRecord:
+    def _poll(self, deadline: Deadline, record: OrderRecord) -> OrderRecord:
         attempt = 0
         while record.state is OrderState.PENDING and (remaining_s := deadline.remaining_s()) > 0:
             wait_s = min(_POLL_S, remaining_s)
@@ -155,17 +160,13 @@ class Checkout:
         """The order now, or at its end if that comes within `wait_s`. Raises OrderNotFound, ComponentUnavailable."""
         if not ORDER_ID.fullmatch(order_id):
             raise OrderNotFound("No order has such an id.")
-        may_wait = wait_s > 0 and self._waiting.acquire(blocking=False)
-        wait_s = wait_s if may_wait else 0
         try:
-            return self._queue.get_order(order_id, wait_s=wait_s, timeout_s=wait_s + _TRY_S)
+            record = self._queue.get_order(order_id, wait_s=0, timeout_s=_TRY_S)
         except NotFound:
             raise OrderNotFound("There is no order with this id.") from None
         except _TRANSIENT as error:
             raise ComponentUnavailable("The order cannot be asked for just now. Please try again.") from error
-        finally:
-            if may_wait:
-                self._waiting.release()
+        return self._wait_for_end(Deadline(wait_s, self._latest), record) if wait_s > 0 else record
 
     def _earlier(self, ticket: Ticket) -> OrderRecord | None:
         try:

@@ -11,6 +11,7 @@ from orchestrator.clients.order_queue import OrderQueueClient
 from orchestrator.clients.probes import Prober
 from orchestrator.clients.trio import TrioClient
 from orchestrator.config import Config
+from orchestrator.deadline import LatestEnd
 from orchestrator.identity import Identities
 from orchestrator.ports import Service
 from orchestrator.readiness import Readiness
@@ -20,7 +21,7 @@ from utils.catalogue import load_catalogue
 from utils.rpc.blocking import BlockingRuntime
 
 
-def compose(config: Config) -> tuple[Flask, contextlib.ExitStack]:
+def compose(config: Config, latest: LatestEnd) -> tuple[Flask, contextlib.ExitStack]:
     """The application, and what closes its parts once no request runs any more."""
     closing = contextlib.ExitStack()
     runtime = BlockingRuntime()
@@ -62,6 +63,7 @@ def compose(config: Config) -> tuple[Flask, contextlib.ExitStack]:
             # The rest is for those who do not wait: new orders, and questions after old ones.
             waiting_max=config.http_threads * 3 // 4,
         ),
+        latest=latest,
     )
     readiness = Readiness(prober, {name: len(addresses) for name, addresses in clusters.items()}, shelf.component)
     return create_app(checkout, shelf, readiness, cors_origins=config.cors_origins), closing

@@ -27,6 +27,12 @@ class Config:
     cors_origins: tuple[str, ...] = variable("CORS_ORIGINS", default=("http://localhost:8080", "http://127.0.0.1:8080"))
     # Requests in progress; each has a thread, made when it is needed, and a checkout that is verified three more.
     http_threads: int = variable("HTTP_THREADS", default=256, minimum=4, maximum=1024)
+    # Of those, how many one client's address may have.
+    http_threads_per_address: int = variable("HTTP_THREADS_PER_ADDRESS", default=128, minimum=1, maximum=1024)
+    # More wait until one of these ends; one that says nothing for 10 s is closed.
+    http_connections: int = variable("HTTP_CONNECTIONS", default=2048, minimum=16, maximum=65536)
+    # Shorter than what a process that stops gives to requests in progress.
+    body_timeout_s: float = variable("BODY_TIMEOUT_S", default=5.0, minimum=0.1, maximum=6)
     verification_timeout_s: float = variable("VERIFICATION_TIMEOUT_S", default=5.0, minimum=0.1, maximum=60)
     # How long POST /checkout waits for an order's end.
     checkout_wait_s: float = variable("CHECKOUT_WAIT_S", default=25.0, minimum=0.1, maximum=120)

@@ -59,6 +59,13 @@ class BookNotFound(Problem):
     code = "book_not_found"
 
 
+class BodyTooSlow(Problem):
+    """The body did not come in time."""
+
+    status = 408
+    code = "body_too_slow"
+
+
 class BodyTooLarge(Problem):
     status = 413
     code = "body_too_large"
@@ -74,6 +81,22 @@ class KeyReused(Problem):
 
     status = 422
     code = "idempotency_key_reused"
+
+
+class TooManyRequests(Problem):
+    """The client's address has its share of the requests in progress."""
+
+    status = 429
+    code = "too_many_requests"
+    retry_after_s = 1
+
+
+class Overloaded(Problem):
+    """All clients together have as many requests in progress as there may be; this one was not begun."""
+
+    status = 503
+    code = "overloaded"
+    retry_after_s = 1
 
 
 class ComponentUnavailable(Problem):

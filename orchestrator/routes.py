@@ -9,11 +9,10 @@ from orchestrator.answers import error_answer, json_response, order_answer, orde
 from orchestrator.checkout import Checkout, Ticket
 from orchestrator.json_body import decode_object
 from orchestrator.ports import OrderRecord, OrderState
-from orchestrator.problems import BodyTooLarge, OrderPending, OrderRejected, UnsupportedMediaType
+from orchestrator.problems import OrderPending, OrderRejected, UnsupportedMediaType
 from orchestrator.readiness import Readiness
 from orchestrator.shelf import Shelf
 
-BODY_BYTES_MAX: Final = 256 * 1024
 WAIT_S_MAX: Final = 20
 _MEDIA_TYPES: Final = ("application/json", "text/plain", "")
 _WAIT = re.compile(r"wait=([0-9]{1,3})")
@@ -91,24 +90,14 @@ class Routes:
 
 
 def _body(http_request: Request) -> dict[str, Any]:
-    """Raises BodyTooLarge, UnsupportedMediaType, BodyInvalid."""
+    """The edge has bounded its size. Raises UnsupportedMediaType, BodyInvalid."""
     if http_request.mimetype not in _MEDIA_TYPES:
         raise UnsupportedMediaType("The body should be application/json (or text/plain that holds JSON).")
     if http_request.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
         raise UnsupportedMediaType("The body should be in UTF-8.")
     if http_request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("The body should not be compressed.")
-    if (http_request.content_length or 0) > BODY_BYTES_MAX:
-        raise _too_large()
-    # A chunked body tells no length: one byte more than is allowed tells that it is too long.
-    body = http_request.stream.read(BODY_BYTES_MAX + 1)
-    if len(body) > BODY_BYTES_MAX:
-        raise _too_large()
-    return decode_object(body)
-
-
-def _too_large() -> BodyTooLarge:
-    return BodyTooLarge(f"The body should have at most {BODY_BYTES_MAX} bytes.")
+    return decode_object(http_request.get_data())
 
 
 def _preferences(http_request: Request) -> set[str]:

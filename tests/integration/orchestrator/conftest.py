@@ -61,7 +61,7 @@ class Orchestrator:
         return False
 
 
-def environment(cluster: Cluster, port: int) -> dict[str, str]:
+def environment(cluster: Cluster, port: int, **settings: str) -> dict[str, str]:
     addresses = dict.fromkeys(
         ("TRANSACTION_VERIFICATION", "FRAUD_DETECTION", "SUGGESTIONS", "PAYMENT_SERVICE", "ORDER_QUEUE",
          "ORDER_EXECUTOR", "DB_NODES"),
@@ -75,18 +75,22 @@ def environment(cluster: Cluster, port: int) -> dict[str, str]:
         # Longer than any test: what waits, waits for an event.
         "VERIFICATION_TIMEOUT_S": "30",
     }
-    return {**os.environ, **addresses, **own}
+    return {**os.environ, **addresses, **own, **settings}
 
 
-@pytest.fixture
-def orchestrator(cluster: Cluster, tmp_path: Path) -> Iterator[Orchestrator]:
+@contextlib.contextmanager
+def running_orchestrator(cluster: Cluster, directory: Path, **settings: str) -> Iterator[Orchestrator]:
+    """The process, ready, with `settings` in its environment; it is stopped as a container is."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tmp_path / "orchestrator.log"
+    log = directory / "orchestrator.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator"], cwd=ROOT, env=environment(cluster, port), stderr=output
+            [sys.executable, "-m", "orchestrator"],
+            cwd=ROOT,
+            env=environment(cluster, port, **settings),
+            stderr=output,
         )
     running = Orchestrator(process, port, log)
     try:
@@ -99,6 +103,12 @@ def orchestrator(cluster: Cluster, tmp_path: Path) -> Iterator[Orchestrator]:
             process.wait(10)
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def orchestrator(cluster: Cluster, tmp_path: Path) -> Iterator[Orchestrator]:
+    with running_orchestrator(cluster, tmp_path) as running:
+        yield running
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from orchestrator.checkout import Checkout, Limits
 from orchestrator.identity import Identities
 from orchestrator.ports import OrderState, Stock
 from orchestrator.readiness import NodeStatus, Probed, Readiness
-from orchestrator.routes import BODY_BYTES_MAX
 from orchestrator.shelf import Shelf
 from orchestrator.verification import Verdict
 from tests.unit.orchestrator.api import check_answer
@@ -204,7 +203,6 @@ BAD_BODIES: dict[str, tuple[int, str, dict[str, Any]]] = {
         "unsupported_media_type",
         {"data": b"\x1f\x8b", "content_type": "application/json", "headers": {"Content-Encoding": "gzip"}},
     ),
-    "too large": (413, "body_too_large", {"data": b" " * (BODY_BYTES_MAX + 1), "content_type": "text/plain"}),
 }
 
 

@@ -7,9 +7,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from orchestrator.app import create_app
+from orchestrator.edge import BODY_BYTES_MAX
 from orchestrator.json_body import decode_object
 from orchestrator.problems import Problem, RequestInvalid
-from orchestrator.routes import BODY_BYTES_MAX, WAIT_S_MAX
+from orchestrator.routes import WAIT_S_MAX
 from orchestrator.schemas import parse_checkout
 from tests.unit.orchestrator.api import API, FILE, METHODS, operations, resolve, schema
 from tests.unit.orchestrator.fakes import body
