@@ -89,6 +89,7 @@ class DatabaseMachine:
                 return None
             case Prepare(orders, finished_below):
                 self._participant.finish_below(finished_below)
+                self._participant.prune()
                 return tuple(
                     self._participant.prepare(order.attempt, order.position, order.quantities) for order in orders
                 )

@@ -1,11 +1,11 @@
 """The ledger's one owner: carries out requests in batches, journals each batch, and only then answers.
 
 While one batch is being written, the next gathers: the busier, the fewer syncs per order (group commit). Reads take the
-same way, so that nobody sees what a power cut could take back.
+same way and read the journal, so that nobody sees what a power cut could take back.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -25,7 +25,10 @@ _T = TypeVar("_T")
 
 
 class _Request(msgspec.Struct):
+    # Of the ledger, before its batch is written.
     run: Callable[[], Any]
+    # Of the journal, after that: if there is one, it has the answer.
+    read: Callable[[], Any] | None
     answer: asyncio.Future[Any]
 
 
@@ -60,11 +63,11 @@ class DurableLedger:
 
     async def payment(self, order_id: str, *, timeout_s: float) -> Payment | None:
         """None for an order that was never prepared."""
-        return await self._ask(lambda: self._ledger.payment(order_id), timeout_s)
+        return await self._look_up(lambda: self._journal.payment(order_id), timeout_s)
 
     async def captures(self, after_order_id: str, captures_max: int, *, timeout_s: float) -> list[tuple[str, Payment]]:
         """In the order of the order ids."""
-        return await self._ask(lambda: self._ledger.captures(after_order_id, captures_max), timeout_s)
+        return await self._look_up(lambda: self._journal.captures(after_order_id, captures_max), timeout_s)
 
     async def run(self) -> None:
         """Until cancelled. Ends with an error when the disk fails: then the process must end, and answer nothing."""
@@ -80,19 +83,28 @@ class DurableLedger:
                 _fail(self._requests, Unavailable("payment is stopping"))
 
     async def _ask(self, run: Callable[[], _T], timeout_s: float) -> _T:
+        """What `run` says of the ledger, once the journal has all that it says."""
+        answer: _T = await self._answer(run, None, timeout_s)
+        return answer
+
+    async def _look_up(self, read: Callable[[], _T], timeout_s: float) -> _T:
+        """What `read` finds in the journal, in the thread that writes it."""
+        answer: _T = await self._answer(lambda: None, read, timeout_s)
+        return answer
+
+    async def _answer(self, run: Callable[[], Any], read: Callable[[], Any] | None, timeout_s: float) -> Any:
         if self._ended:
             raise Unavailable("payment is stopping")
         if len(self._requests) >= REQUESTS_WAITING_MAX:
             raise ResourceExhausted(f"{REQUESTS_WAITING_MAX} requests are waiting")
-        request = _Request(run, asyncio.get_running_loop().create_future())
+        request = _Request(run, read, asyncio.get_running_loop().create_future())
         self._requests.append(request)
         self._requested.set()
         try:
             async with asyncio.timeout(timeout_s):
-                answer: _T = await request.answer
-                return answer
+                return await request.answer
         except TimeoutError:
-            raise Unavailable("the journal was not written in time") from None
+            raise Unavailable("the journal did not answer in time") from None
 
     async def _carry_out(self, batch: list[_Request], thread: ThreadPoolExecutor) -> None:
         finished_below = self._ledger.finished_below
@@ -101,6 +113,9 @@ class DurableLedger:
             changes = self._ledger.take_changes()
             if changes or self._ledger.finished_below != finished_below:
                 await self._write(changes, thread)
+            reads = {index: request.read for index, request in enumerate(batch) if request.read is not None}
+            if reads:
+                answers = await asyncio.get_running_loop().run_in_executor(thread, _read, answers, reads)
         except JournalFullError as error:
             log.warning("the disk is full", orders=len(changes), error=str(error))
             # The ledger is ahead of the journal: it goes back to what is durable.
@@ -117,6 +132,10 @@ class DurableLedger:
     async def _write(self, changes: list[LedgerEntry], thread: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(thread, self._journal.write, changes, self._ledger.finished_below)
+
+
+def _read(answers: list[Any], reads: Mapping[int, Callable[[], Any]]) -> list[Any]:
+    return [reads[index]() if index in reads else answer for index, answer in enumerate(answers)]
 
 
 def _fail(requests: Sequence[_Request], error: Exception) -> None:

@@ -1,9 +1,11 @@
-"""Payment's decisions: which order is authorised, and which is captured. Pure: the journal makes them durable."""
+"""Payment's decisions: which order is authorised, and which is captured. Pure: the journal makes them durable.
+
+It holds what can still change. Of orders that are finished only the journal knows.
+"""
 
 import enum
 import hashlib
 from base64 import b32encode
-from bisect import bisect_right, insort
 from collections.abc import Iterable
 
 import msgspec
@@ -77,7 +79,6 @@ class Ledger:
         self._luck = luck
         self._participant = Participant[Charge](self)
         self._payments: dict[str, Payment] = {}
-        self._captured: list[str] = []
         self._changed: set[str] = set()
 
     def restore(self, entries: Iterable[LedgerEntry], finished_below: int) -> None:
@@ -90,17 +91,19 @@ class Ledger:
             if entry.payment is not None:
                 self._payments[order_id] = entry.payment
         self._participant.restore(records, finished_below)
-        self._captured = sorted(
-            order_id for order_id, payment in self._payments.items() if payment.state is PaymentState.CAPTURED
-        )
         self._changed = set()
 
     def take_changes(self) -> list[LedgerEntry]:
-        """The orders that have changed since the last call: to be journalled before any answer leaves."""
+        """The orders that have changed since the last call: to be journalled before any answer leaves.
+
+        Finished orders leave the ledger with it.
+        """
         entries = [
             LedgerEntry(self._participant.records[order_id], self._payments.get(order_id)) for order_id in self._changed
         ]
         self._changed = set()
+        for order_id in self._participant.prune():
+            self._payments.pop(order_id, None)
         return entries
 
     @property
@@ -130,14 +133,6 @@ class Ledger:
         self._note(order_id, before)
         return acknowledgement
 
-    def payment(self, order_id: str) -> Payment | None:
-        return self._payments.get(order_id)
-
-    def captures(self, after_order_id: str, captures_max: int) -> list[tuple[str, Payment]]:
-        """In the order of the order ids."""
-        start = bisect_right(self._captured, after_order_id)
-        return [(order_id, self._payments[order_id]) for order_id in self._captured[start : start + captures_max]]
-
     def hold(self, attempt: Attempt, work: Charge) -> Verdict:
         """Authorises (utils.two_phase_commit.participant.Business)."""
         authorised = self._luck.authorises(attempt.order_id, work.instrument.method)
@@ -149,7 +144,6 @@ class Ledger:
         """Captures."""
         code = self._luck.confirmation_code(attempt)
         self._payments[attempt.order_id] = Payment(attempt, PaymentState.CAPTURED, work, code)
-        insort(self._captured, attempt.order_id)
         return code
 
     def release(self, attempt: Attempt, work: Charge) -> None:

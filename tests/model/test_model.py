@@ -68,10 +68,10 @@ def gives_up_too_early(patch: pytest.MonkeyPatch) -> None:
 def leaves_no_mark(patch: pytest.MonkeyPatch) -> None:
     abort = Participant._abort
 
-    def forgetful(participant: Participant[object], attempt: Attempt) -> Acknowledgement:
+    def forgetful(participant: Participant[object], attempt: Attempt, position: int) -> Acknowledgement:
         if attempt.order_id not in participant.records:
             return Acknowledgement(attempt, done=True)
-        return abort(participant, attempt)
+        return abort(participant, attempt, position)
 
     patch.setattr(Participant, "_abort", forgetful)
 

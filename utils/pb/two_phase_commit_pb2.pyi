@@ -207,8 +207,11 @@ class Decision(_message.Message):
 
     ATTEMPT_FIELD_NUMBER: _builtins.int
     COMMIT_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     commit: _builtins.bool
     """True: commit exactly this attempt. False: end every prepared attempt of the order up to this one."""
+    position: _builtins.int
+    """The order's index in the queue's log."""
     @_builtins.property
     def attempt(self) -> Global___Attempt: ...
     def __init__(
@@ -216,10 +219,11 @@ class Decision(_message.Message):
         *,
         attempt: Global___Attempt | None = ...,
         commit: _builtins.bool = ...,
+        position: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "commit", b"commit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "commit", b"commit", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -274,12 +278,15 @@ class Acknowledgement(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
     CONFIRMATION_CODE_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
     done: _builtins.bool
     """False: a Commit of an attempt that is neither prepared nor committed here, or an Abort of the committed one. An
     alarm, never an acknowledgement.
     """
     confirmation_code: _builtins.str
     """From payment, with a commit."""
+    finished: _builtins.bool
+    """The order is below `finished_below`, and no more is known of it here."""
     @_builtins.property
     def attempt(self) -> Global___Attempt: ...
     def __init__(
@@ -288,10 +295,11 @@ class Acknowledgement(_message.Message):
         attempt: Global___Attempt | None = ...,
         done: _builtins.bool = ...,
         confirmation_code: _builtins.str = ...,
+        finished: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "confirmation_code", b"confirmation_code", "done", b"done"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "confirmation_code", b"confirmation_code", "done", b"done", "finished", b"finished"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

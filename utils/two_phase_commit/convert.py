@@ -97,11 +97,11 @@ def vote_from_proto(message: pb.Vote) -> Vote:
 
 
 def decision_to_proto(decision: Decision) -> pb.Decision:
-    return pb.Decision(attempt=attempt_to_proto(decision.attempt), commit=decision.commit)
+    return pb.Decision(attempt=attempt_to_proto(decision.attempt), commit=decision.commit, position=decision.position)
 
 
 def decision_from_proto(message: pb.Decision) -> Decision:
-    return Decision(attempt_from_proto(message.attempt), message.commit)
+    return Decision(attempt_from_proto(message.attempt), message.commit, message.position)
 
 
 def acknowledgement_to_proto(acknowledgement: Acknowledgement) -> pb.Acknowledgement:
@@ -109,11 +109,14 @@ def acknowledgement_to_proto(acknowledgement: Acknowledgement) -> pb.Acknowledge
         attempt=attempt_to_proto(acknowledgement.attempt),
         done=acknowledgement.done,
         confirmation_code=acknowledgement.confirmation_code,
+        finished=acknowledgement.finished,
     )
 
 
 def acknowledgement_from_proto(message: pb.Acknowledgement) -> Acknowledgement:
-    return Acknowledgement(attempt_from_proto(message.attempt), message.done, message.confirmation_code)
+    return Acknowledgement(
+        attempt_from_proto(message.attempt), message.done, message.confirmation_code, message.finished
+    )
 
 
 def resolution_to_proto(resolution: Resolution) -> pb.Resolution:

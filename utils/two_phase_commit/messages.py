@@ -59,10 +59,14 @@ class Vote(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """Commit exactly this attempt, or end every prepared attempt of the order up to this one."""
+    """Commit exactly this attempt, or end every prepared attempt of the order up to this one.
+
+    `position` is the order's index in the queue's log; 0 where that is not known.
+    """
 
     attempt: Attempt
     commit: bool
+    position: int = 0
 
 
 class Acknowledgement(msgspec.Struct, frozen=True):
@@ -70,11 +74,13 @@ class Acknowledgement(msgspec.Struct, frozen=True):
 
     Not `done`: a Commit of an attempt that is neither prepared nor committed there, or an Abort of the committed one;
     an alarm, and never to be taken for an acknowledgement. `confirmation_code` comes from payment, with a commit.
+    `finished`: the order is below the watermark of finished ones, and no more is known of it here.
     """
 
     attempt: Attempt
     done: bool
     confirmation_code: str = ""
+    finished: bool = False
 
 
 class ResolutionKind(enum.StrEnum):

@@ -10,6 +10,9 @@ One record per order, about the highest attempt seen (that is the fence):
 Prepare below the fence, or of an aborted attempt: refused. Prepare at it: the same answer again. Abort(a) raises the
 fence to a, ends what is prepared at or below it, and never touches a commit. Commit(a) acts on exactly a.
 
+The coordinators say below which position of the queue's log every order is finished. Such an order is answered as
+finished, whatever is asked, and its record may be pruned.
+
 Pure and generic: `Work` is what the business part has to know of an order, and nothing else of it is kept.
 """
 
@@ -20,6 +23,7 @@ import msgspec
 
 from utils.domain.order import Reason
 from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Vote, VoteKind
+from utils.two_phase_commit.positions import Positions
 
 Work = TypeVar("Work")
 Work_contra = TypeVar("Work_contra", contravariant=True)
@@ -76,7 +80,7 @@ class Record(msgspec.Struct, Generic[Work], frozen=True):
     # The highest attempt seen; once committed, the committed one.
     attempt: Attempt
     phase: Phase
-    # The order's index in the queue's log; 0 while only an Abort has named the order.
+    # The order's index in the queue's log; 0 while nobody has said it.
     position: int
     # Only while prepared.
     work: Work | None = None
@@ -93,6 +97,7 @@ class Participant(Generic[Work]):
         self._business = business
         self._records: dict[str, Record[Work]] = {}
         self._prepared: dict[str, Attempt] = {}
+        self._positions = Positions()
         self.finished_below = 0
 
     def restore(self, records: dict[str, Record[Work]], finished_below: int) -> None:
@@ -101,6 +106,7 @@ class Participant(Generic[Work]):
         self._prepared = {
             order_id: record.attempt for order_id, record in records.items() if record.phase is Phase.PREPARED
         }
+        self._positions = Positions((record.position, order_id) for order_id, record in records.items())
         self.finished_below = finished_below
 
     @property
@@ -116,6 +122,19 @@ class Participant(Generic[Work]):
     def finish_below(self, position: int) -> None:
         """Orders below this position of the queue's log are finished: they are never prepared again."""
         self.finished_below = max(self.finished_below, position)
+
+    def prune(self) -> list[str]:
+        """Drops the records of finished orders, and returns their ids.
+
+        A hold among them contradicts the coordinators' word: it stays, and is asked about as any other.
+        """
+        pruned: list[str] = []
+        for order_id in self._positions.take_below(self.finished_below):
+            record = self._records.get(order_id)
+            if record is not None and record.position and record.phase is not Phase.PREPARED:
+                del self._records[order_id]
+                pruned.append(order_id)
+        return pruned
 
     def prepare(self, attempt: Attempt, position: int, work: Work) -> Vote:
         """The answer to a Prepare."""
@@ -137,9 +156,10 @@ class Participant(Generic[Work]):
 
     def decide(self, decision: Decision) -> Acknowledgement:
         """The answer to a decision. Not `done` is an alarm."""
-        if decision.commit:
-            return self._commit(decision.attempt)
-        return self._abort(decision.attempt)
+        attempt = decision.attempt
+        if attempt.order_id not in self._records and 0 < decision.position < self.finished_below:
+            return Acknowledgement(attempt, done=True, finished=True)
+        return self._commit(attempt) if decision.commit else self._abort(attempt, decision.position)
 
     def _hold(self, attempt: Attempt, position: int, work: Work) -> Vote:
         verdict = self._business.hold(attempt, work)
@@ -164,14 +184,14 @@ class Participant(Generic[Work]):
             return Acknowledgement(attempt, done=False)
         return Acknowledgement(attempt, done=True, confirmation_code=record.confirmation_code)
 
-    def _abort(self, attempt: Attempt) -> Acknowledgement:
+    def _abort(self, attempt: Attempt, position: int) -> Acknowledgement:
         record = self._records.get(attempt.order_id)
         if record is not None and record.phase is Phase.COMMITTED:
             # An older attempt, or a newer one that was told of the commit, was given up. Only the abort of the
             # committed attempt itself contradicts what was decided.
             return Acknowledgement(attempt, done=attempt != record.attempt)
         if record is None:
-            self._move(Record(attempt, Phase.ABORTED, position=0))
+            self._move(Record(attempt, Phase.ABORTED, position))
         elif attempt > record.attempt or (attempt == record.attempt and record.phase is not Phase.ABORTED):
             if record.phase is Phase.PREPARED:
                 self._release(record)
@@ -190,6 +210,8 @@ class Participant(Generic[Work]):
         if lower or record.phase not in _AFTER[before.phase if before else None]:
             raise IllegalTransitionError(before, record)
         self._records[order_id] = record
+        if record.position and not (before and before.position):
+            self._positions.add(record.position, order_id)
         if record.phase is Phase.PREPARED:
             self._prepared[order_id] = record.attempt
         else:

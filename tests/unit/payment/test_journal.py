@@ -3,11 +3,19 @@
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from payment.journal import Journal, JournalDamagedError, JournalFullError
-from payment.ledger import Ledger, LedgerEntry, Luck
-from tests.unit.two_phase_commit_participant.words import attempt, commit, transaction
+from payment.ledger import Ledger, LedgerEntry, Luck, PaymentState
+from tests.unit.two_phase_commit_participant.words import attempt, commit, order_id, transaction
+
+_FIRST_FORMAT = """
+CREATE TABLE orders (order_id TEXT PRIMARY KEY, entry BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE finished (below INTEGER NOT NULL);
+INSERT INTO finished VALUES (0);
+PRAGMA user_version = 1;
+"""
 
 
 def entries(*orders: int) -> list[LedgerEntry]:
@@ -105,15 +113,15 @@ def test_it_does_not_start_with_a_damaged_page(path: Path) -> None:
 def test_it_does_not_start_with_a_later_format(path: Path) -> None:
     Journal(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
-    with pytest.raises(JournalDamagedError, match="format is 2"):
+    with pytest.raises(JournalDamagedError, match="format is 3"):
         Journal(path)
 
 
 def test_an_entry_that_cannot_be_read_is_damage(path: Path) -> None:
     journal = Journal(path)
-    journal._connection.execute("INSERT INTO orders VALUES ('x', x'00')")
+    journal._connection.execute("INSERT INTO orders (order_id, entry) VALUES ('x', x'00')")
     with pytest.raises(JournalDamagedError):
         journal.load()
     journal.close()
@@ -130,4 +138,40 @@ def test_a_full_disk_writes_nothing_and_later_it_works_again(path: Path) -> None
     journal._connection.execute("PRAGMA max_page_count = 100000")
     journal.write(entries(2), 0)
     assert journal.load() == (entries(1, 2), 0)
+    journal.close()
+
+
+def test_a_journal_of_the_first_format_is_taken_over(path: Path) -> None:
+    path.parent.mkdir()
+    old = sqlite3.connect(path, isolation_level=None)
+    old.executescript(_FIRST_FORMAT)
+    for entry in entries(1, 2, 3):
+        row = (entry.record.attempt.order_id, msgspec.msgpack.encode(entry))
+        old.execute("INSERT INTO orders VALUES (?, ?)", row)
+    old.execute("UPDATE finished SET below = 12")
+    old.close()
+    journal = Journal(path)
+    # Order 1 is at position 11.
+    assert journal.load() == (entries(2, 3), 12)
+    assert [captured for captured, _ in journal.captures("", 10)] == [order_id(1), order_id(3)]
+    journal.close()
+
+
+def test_what_is_finished_is_kept_but_not_loaded(path: Path) -> None:
+    journal = Journal(path)
+    one, two, three = entries(1, 2, 3)
+    journal.write([one, two, three], 0)
+    journal.write([], 13)
+    assert journal.load() == ([three], 13)
+    assert [journal.payment(order_id(number)) for number in (1, 2, 4)] == [one.payment, two.payment, None]
+    journal.close()
+
+
+def test_captures_come_in_pages_and_holds_are_not_among_them(path: Path) -> None:
+    journal = Journal(path)
+    journal.write(entries(*range(1, 8)), 0)
+    first = journal.captures("", 3)
+    assert [captured for captured, _ in first] == [order_id(1), order_id(3), order_id(5)]
+    assert all(payment.state is PaymentState.CAPTURED for _, payment in first)
+    assert [captured for captured, _ in journal.captures(order_id(5), 3)] == [order_id(7)]
     journal.close()

@@ -13,7 +13,7 @@ BANK = PaymentInstrument(PaymentMethod.BANK_TRANSFER, "", "0001")
 
 
 def state(ledger: Ledger, order: int = 1) -> PaymentState | None:
-    payment = ledger.payment(order_id(order))
+    payment = ledger._payments.get(order_id(order))
     return payment.state if payment else None
 
 
@@ -52,7 +52,6 @@ def test_prepare_authorises_and_captures_nothing() -> None:
     ledger = Ledger(ALWAYS)
     assert ledger.prepare(transaction(attempt())).kind is VoteKind.COMMIT
     assert state(ledger) is PaymentState.AUTHORISED
-    assert ledger.captures("", 10) == []
     assert ledger.in_doubt == (attempt(),)
 
 
@@ -79,8 +78,10 @@ def test_commit_captures_the_amount_once() -> None:
     assert first.done
     assert 1 <= len(first.confirmation_code) <= 64
     assert ledger.decide(commit(attempt())) == first
-    ((captured, payment),) = ledger.captures("", 10)
-    assert (captured, payment.charge.amount_cents) == (order_id(1), 4_999)
+    (entry,) = ledger.take_changes()
+    payment = entry.payment
+    assert payment is not None
+    assert (payment.state, payment.charge.amount_cents) == (PaymentState.CAPTURED, 4_999)
     assert payment.confirmation_code == first.confirmation_code
     assert payment.attempt == attempt()
 
@@ -109,18 +110,20 @@ def test_an_alarm_captures_nothing() -> None:
     ledger = Ledger(ALWAYS)
     ledger.prepare(transaction(attempt(2)))
     assert not ledger.decide(commit(attempt(1))).done
-    assert ledger.captures("", 10) == []
     assert state(ledger) is PaymentState.AUTHORISED
 
 
-def test_captures_come_in_pages_in_the_order_of_the_ids() -> None:
+def test_finished_orders_leave_the_ledger_once_they_are_journalled() -> None:
     ledger = Ledger(ALWAYS)
-    for order in (5, 2, 9, 1):
+    for order in (1, 2, 3):
         ledger.prepare(transaction(attempt(order=order)))
-        ledger.decide(commit(attempt(order=order)))
-    first = [captured for captured, _ in ledger.captures("", 3)]
-    assert first == [order_id(1), order_id(2), order_id(5)]
-    assert [captured for captured, _ in ledger.captures(first[-1], 3)] == [order_id(9)]
+    ledger.decide(commit(attempt(order=1)))
+    ledger.decide(abort(attempt(order=2)))
+    # Order n is at position 10 + n.
+    ledger.finish_below(13)
+    assert len(ledger.take_changes()) == 3
+    assert [state(ledger, order) for order in (1, 2, 3)] == [None, None, PaymentState.AUTHORISED]
+    assert ledger.prepare(transaction(attempt(2, order=1))).kind is VoteKind.REFUSED
 
 
 def test_changes_are_taken_once_and_repetitions_change_nothing() -> None:
@@ -153,7 +156,7 @@ def test_a_restored_ledger_knows_everything_that_its_changes_said() -> None:
     again = Ledger(NEVER)
     again.restore(entries.values(), finished_below=3)
     assert set(again.in_doubt) == {attempt(order=1), attempt(order=4)}
-    assert [captured for captured, _ in again.captures("", 10)] == [order_id(2)]
+    assert state(again, 2) is PaymentState.CAPTURED
     assert again.prepare(transaction(attempt(order=1))).kind is VoteKind.COMMIT
     assert again.decide(commit(attempt(order=2))) == ledger.decide(commit(attempt(order=2)))
     assert again.prepare(transaction(attempt(order=3))).kind is VoteKind.REFUSED

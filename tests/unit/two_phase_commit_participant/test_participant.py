@@ -192,6 +192,45 @@ def test_orders_below_the_watermark_are_refused_as_finished(node: Node) -> None:
     assert node.prepare(attempt(), 11, "work").kind is VoteKind.COMMIT
 
 
+def test_a_finished_order_is_forgotten_and_whatever_is_asked_of_it_is_answered_as_finished(node: Node) -> None:
+    node.ask(attempt(order=1))
+    node.decide(commit(attempt(order=1)))
+    node.decide(abort(attempt(order=2), position=10))
+    node.finish_below(11)
+    assert sorted(node.prune()) == [attempt(order=1).order_id, attempt(order=2).order_id]
+    assert node.records == {}
+    for order in (1, 2):
+        for decision in (commit(attempt(order=order), position=10), abort(attempt(9, order=order), position=10)):
+            assert node.decide(decision) == Acknowledgement(decision.attempt, done=True, finished=True)
+        assert node.ask(attempt(9, order=order)) == Vote(attempt(9, order=order), VoteKind.REFUSED)
+    assert node.records == {}
+    assert list(node.business.committed) == [attempt(order=1).order_id]
+
+
+def test_an_unknown_order_that_is_not_finished_is_an_alarm_still(node: Node) -> None:
+    node.finish_below(11)
+    node.prune()
+    assert not node.decide(commit(attempt(), position=11)).done
+    assert not node.decide(commit(attempt())).done
+
+
+def test_a_hold_below_the_watermark_is_kept_until_its_decision(node: Node) -> None:
+    """It cannot be; but a hold that nobody remembers would be worse."""
+    node.ask(attempt())
+    node.finish_below(11)
+    assert node.prune() == []
+    assert node.in_doubt == (attempt(),)
+    assert node.decide(commit(attempt(), position=10)) == Acknowledgement(attempt(), True, "code of 1.1")
+
+
+def test_a_restored_participant_prunes_as_before(node: Node) -> None:
+    node.ask(attempt())
+    node.decide(abort(attempt()))
+    again = Node()
+    again.restore(dict(node.records), finished_below=11)
+    assert again.prune() == [attempt().order_id]
+
+
 def test_a_restored_participant_answers_as_before(node: Node) -> None:
     node.ask(attempt(order=1))
     node.ask(attempt(2, order=2))

@@ -22,9 +22,9 @@ def transaction(
     return Transaction(of, 10 + int(of.order_id, 16), priced, amount_cents, instrument)
 
 
-def commit(of: Attempt) -> Decision:
-    return Decision(of, commit=True)
+def commit(of: Attempt, position: int = 0) -> Decision:
+    return Decision(of, commit=True, position=position)
 
 
-def abort(of: Attempt) -> Decision:
-    return Decision(of, commit=False)
+def abort(of: Attempt, position: int = 0) -> Decision:
+    return Decision(of, commit=False, position=position)
