@@ -77,7 +77,10 @@ class Trio(Protocol):
         """Tells all three that an event has failed. Does not wait, never raises."""
 
     def forget(self, run: Run, final_clock: VectorClock, services: Collection[Service]) -> None:
-        """Tells them the final clock, after which they drop the order. Does not wait, never raises."""
+        """Tells all three to drop the order, and `services`, whose end it counts, the final clock to compare.
+
+        Does not wait, never raises.
+        """
 
 
 class OrderState(enum.StrEnum):

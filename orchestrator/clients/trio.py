@@ -76,8 +76,7 @@ class TrioClient:
         self._runtime.submit(self._tell_stop(run, request))
 
     def forget(self, run: Run, final_clock: VectorClock, services: Collection[Service]) -> None:
-        request = verification_pb2.ForgetRequest(run_id=_run_id(run), final_clock=clock_to_proto(final_clock.entries))
-        self._runtime.submit(self._tell_final_clock(run, request, tuple(services)))
+        self._runtime.submit(self._tell_final_clock(run, final_clock, services))
 
     def close(self) -> None:
         self._runtime.run(self._close())
@@ -88,13 +87,18 @@ class TrioClient:
     async def _tell_stop(self, run: Run, request: verification_pb2.StopRequest) -> None:
         await asyncio.gather(*(self._told(service, run, peer.Stop, request) for service, peer in self._peers.items()))
 
-    async def _tell_final_clock(
-        self, run: Run, request: verification_pb2.ForgetRequest, services: Collection[Service]
-    ) -> None:
+    async def _tell_final_clock(self, run: Run, final_clock: VectorClock, services: Collection[Service]) -> None:
+        clock = clock_to_proto(final_clock.entries)
+        requests = {
+            service: verification_pb2.ForgetRequest(
+                run_id=_run_id(run), final_clock=clock if service in services else None
+            )
+            for service in self._peers
+        }
         responses = await asyncio.gather(
-            *(self._told(service, run, self._peers[service].Forget, request) for service in services)
+            *(self._told(service, run, self._peers[service].Forget, request) for service, request in requests.items())
         )
-        for service, response in zip(services, responses, strict=True):
+        for service, response in zip(requests, responses, strict=True):
             if response is not None and not response.within_final:
                 log.error(
                     "a service's clock exceeds the final clock",
@@ -102,7 +106,7 @@ class TrioClient:
                     run=run.run,
                     peer=service,
                     clock=clock_from_proto(response.clock),
-                    final_clock=clock_from_proto(request.final_clock),
+                    final_clock=final_clock.entries,
                 )
 
     async def _told(self, service: Service, run: Run, method: Any, request: Any) -> Any:

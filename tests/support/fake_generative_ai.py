@@ -122,6 +122,11 @@ class FakeGenerativeAi:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
+    @property
+    def open_requests(self) -> int:
+        """How many clients wait for an answer, or have not left yet."""
+        return len(self._tasks)
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         return self

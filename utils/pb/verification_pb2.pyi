@@ -343,7 +343,9 @@ class ForgetRequest(_message.Message):
     @_builtins.property
     def run_id(self) -> Global___RunId: ...
     @_builtins.property
-    def final_clock(self) -> _vector_clock_pb2.VectorClock: ...
+    def final_clock(self) -> _vector_clock_pb2.VectorClock:
+        """Absent where the orchestrator has not heard how the service's part ended: then there is nothing to compare."""
+
     def __init__(
         self,
         *,

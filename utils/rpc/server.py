@@ -182,6 +182,10 @@ class _Session:
             outcome.response = await self._respond(call)
         except ServiceError as error:
             outcome.status = to_status(error).SerializeToString()
+        except asyncio.CancelledError:
+            # The caller has given up. Raised further, it would keep the frames of the call, and so its request, alive
+            # until the next one is cancelled.
+            return
         self.outbox.put(outcome)
 
     async def _respond(self, call: multiplex_pb2.Call) -> bytes:

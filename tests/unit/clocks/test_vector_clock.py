@@ -57,6 +57,33 @@ def test_tick_counts_one_event_of_one_process(clock: VectorClock, process: str) 
     assert clock.entries == before
 
 
+@given(clocks)
+def test_the_empty_clock_lies_below_every_clock_and_adds_nothing(clock: VectorClock) -> None:
+    assert VectorClock() <= clock
+    assert clock.merge(VectorClock()) == clock == VectorClock().merge(clock)
+
+
+@given(clocks, clocks, clocks)
+def test_happened_before_is_a_strict_order(x: VectorClock, y: VectorClock, z: VectorClock) -> None:
+    assert not x.happened_before(x)
+    assert not (x.happened_before(y) and y.happened_before(x))
+    assert not (x.happened_before(y) and y.happened_before(z)) or x.happened_before(z)
+    assert x.concurrent_with(y) == y.concurrent_with(x)
+
+
+@given(clocks, clocks, clocks)
+def test_merge_keeps_the_order(x: VectorClock, y: VectorClock, z: VectorClock) -> None:
+    assert not x <= y or x.merge(z) <= y.merge(z)
+
+
+@given(clocks, clocks)
+def test_events_of_two_processes_that_know_nothing_of_each_other_are_concurrent(x: VectorClock, y: VectorClock) -> None:
+    common = x.merge(y)
+    one, other = common.tick(PROCESSES[0]), common.tick(PROCESSES[1])
+    assert one.concurrent_with(other)
+    assert one.tick(PROCESSES[1]) == other.tick(PROCESSES[0]) == one.merge(other)
+
+
 @given(st.lists(st.tuples(processes, st.none() | st.integers(0, 30)), max_size=30))
 def test_clocks_order_events_exactly_as_their_causes_do(history: list[tuple[str, int | None]]) -> None:
     """Each event ticks its process, after receiving from an earlier event or from nobody."""
