@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from order_executor.ports import ClaimedOrder, OrderResult
+from order_executor.ports import Claimed, ClaimedOrder, OrderResult
 from order_executor.retry_policy import OPERATION_TIMEOUT_S
 from utils.pb import order_queue_pb2, two_phase_commit_pb2
 from utils.pb.convert import queued_order_from_proto, reason_to_proto
@@ -25,9 +25,7 @@ class OrderQueueClient:
         self._stub = OrderQueueServiceStub(channel)  # type: ignore[arg-type]
         self._executor_id = executor_id
 
-    async def dequeue(
-        self, epoch: int, held_order_ids: Sequence[str], max_orders: int, wait_s: float
-    ) -> list[ClaimedOrder]:
+    async def dequeue(self, epoch: int, held_order_ids: Sequence[str], max_orders: int, wait_s: float) -> Claimed:
         request = order_queue_pb2.DequeueRequest(
             executor_id=self._executor_id,
             epoch=epoch,
@@ -36,7 +34,8 @@ class OrderQueueClient:
             wait_ms=int(wait_s * 1_000),
         )
         response = await self._stub.Dequeue(request, timeout=wait_s + OPERATION_TIMEOUT_S)
-        return [ClaimedOrder(queued_order_from_proto(claimed.order), claimed.position) for claimed in response.orders]
+        orders = [ClaimedOrder(queued_order_from_proto(claimed.order), claimed.position) for claimed in response.orders]
+        return Claimed(orders, response.ended_below)
 
     async def complete(self, results: Sequence[OrderResult]) -> Sequence[None]:
         request = order_queue_pb2.CompleteRequest(results=[_result_to_proto(result) for result in results])
@@ -50,9 +49,10 @@ class ParticipantClient:
     def __init__(self, channel: Channel | ClusterChannel) -> None:
         self._stub = ParticipantServiceStub(channel)  # type: ignore[arg-type]
 
-    async def prepare(self, transactions: Sequence[Transaction]) -> list[Vote]:
+    async def prepare(self, transactions: Sequence[Transaction], finished_below: int) -> list[Vote]:
         request = two_phase_commit_pb2.PrepareRequest(
-            transactions=[transaction_to_proto(transaction) for transaction in transactions]
+            transactions=[transaction_to_proto(transaction) for transaction in transactions],
+            finished_below=finished_below,
         )
         response = await self._stub.Prepare(request, timeout=OPERATION_TIMEOUT_S)
         votes = [vote_from_proto(vote) for vote in response.votes]

@@ -7,6 +7,9 @@ batches. All of it is tasks of one group, which is cancelled when the epoch is o
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+
+import msgspec
 
 from order_executor.batching import Batcher
 from order_executor.ports import ClaimedOrder, Election, OrderQueue, OrderResult, Participant
@@ -21,6 +24,7 @@ from utils.two_phase_commit.actions import (
     Action,
     Alarm,
     Complete,
+    ConfirmFinished,
     OrderDecision,
     Propose,
     RecordAsFinished,
@@ -30,7 +34,7 @@ from utils.two_phase_commit.actions import (
     TryAgain,
 )
 from utils.two_phase_commit.coordinator import Coordinator
-from utils.two_phase_commit.decision_log import Command, RecordDecision, RecordFinished
+from utils.two_phase_commit.decision_log import Command, PublishFinished, RecordDecision, RecordFinished
 from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Transaction, Vote
 
 log = get_logger()
@@ -38,6 +42,8 @@ log = get_logger()
 # Decided orders that wait for an absent participant leave room for new ones, up to this many times the orders that
 # may be undecided. Beyond it something is so broken that taking more orders only makes it worse.
 HELD_FACTOR = 16
+# What is finished is published once it has grown by so many positions of the queue's log: at most three for an order.
+PUBLISH_POSITIONS = 256
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ class Leadership:
         self._rotation = Rotation(rotate_after)
         self._orders: dict[str, _Order] = {}
         self._undecided: set[str] = set()
+        self._is_publishing = False
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._is_empty = asyncio.Event()
@@ -95,7 +102,8 @@ class Leadership:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._prepares: dict[str, Batcher[Transaction, Vote]] = {
-                name: Batcher(tasks, participant.prepare) for name, participant in self._participants.items()
+                name: Batcher(tasks, partial(self._prepare, participant))
+                for name, participant in self._participants.items()
             }
             self._deliveries: dict[str, Batcher[Decision, Acknowledgement]] = {
                 name: Batcher(tasks, participant.decide) for name, participant in self._participants.items()
@@ -134,9 +142,10 @@ class Leadership:
                 await asyncio.sleep(POLL.pause_s(failures))
                 continue
             failures = 0
-            for order in claimed:
+            for order in claimed.orders:
                 self._claim(order)
-            self._rotation.took(len(claimed))
+            self._rotation.took(len(claimed.orders))
+            self._publish(claimed.ended_below)
 
     async def _rotate(self) -> None:
         """Drains, so that no order starts again with another leader, and hands over. Returns if that has failed."""
@@ -165,6 +174,24 @@ class Leadership:
         except RaftError as error:
             log.warning("leadership was not handed over", epoch=self.epoch, error=str(error))
 
+    def _publish(self, ended_below: int) -> None:
+        """Now and then: what is finished need not be remembered, and a little of it is no burden."""
+        publishable = self._decisions.all_finished_below(ended_below)
+        if publishable - self._decisions.finished_below >= PUBLISH_POSITIONS and not self._is_publishing:
+            self._is_publishing = True
+            self._tasks.create_task(self._record_finished_below(ended_below))
+
+    async def _record_finished_below(self, ended_below: int) -> None:
+        try:
+            await self._records.submit(PublishFinished(ended_below))
+        except (ServiceError, RaftError) as error:
+            log.info("what is finished is not published yet", epoch=self.epoch, error=str(error))
+        finally:
+            self._is_publishing = False
+
+    async def _prepare(self, participant: Participant, transactions: Sequence[Transaction]) -> Sequence[Vote]:
+        return await participant.prepare(transactions, self._decisions.finished_below)
+
     def _claim(self, claimed: ClaimedOrder) -> None:
         order_id = claimed.order.order_id
         if order_id in self._orders:
@@ -188,6 +215,9 @@ class Leadership:
 
     def _perform(self, order: _Order, actions: Sequence[Action]) -> None:
         coordinator = order.coordinator
+        if self._orders.get(coordinator.order_id) is not order:
+            # Answers for an order that others have finished meanwhile.
+            return
         for action in actions:
             if isinstance(action, Alarm):
                 count("executor.alarms")
@@ -237,10 +267,12 @@ class Leadership:
                 return coordinator.voted(participant, vote)
             case Propose(decision):
                 recorded = await self._records.submit(RecordDecision(decision))
-                assert recorded is not None
+                if recorded is None:
+                    return coordinator.confirmed(self._decisions.finished_below)
                 log.info("decided", **_names(recorded.attempt), commit=recorded.commit)
                 return coordinator.recorded(recorded)
             case SendDecision(participant, told):
+                told = msgspec.structs.replace(told, position=order.position)
                 return coordinator.acknowledged(action, await self._deliveries[participant].submit(told))
             case Complete(order_id, approved, confirmation_code, reasons):
                 await self._results.submit(OrderResult(order_id, self.epoch, approved, confirmation_code, reasons))
@@ -249,6 +281,10 @@ class Leadership:
                 await self._records.submit(RecordFinished(order_id))
                 count("executor.orders_finished")
                 return coordinator.finished()
+            case ConfirmFinished():
+                # Recorded by whoever still leads, and by nobody else.
+                await self._records.submit(PublishFinished(0))
+                return coordinator.confirmed(self._decisions.finished_below)
             case TryAgain(attempt):
                 return coordinator.try_again(attempt)
 

@@ -18,6 +18,13 @@ class ClaimedOrder(msgspec.Struct, frozen=True):
     position: int
 
 
+class Claimed(msgspec.Struct, frozen=True):
+    """The answer to a poll. Every order below the position `ended_below` has ended; 0 where nobody says so."""
+
+    orders: Sequence[ClaimedOrder] = ()
+    ended_below: int = 0
+
+
 class OrderResult(msgspec.Struct, frozen=True):
     """Approved with payment's confirmation code, or rejected with at least one reason."""
 
@@ -31,9 +38,7 @@ class OrderResult(msgspec.Struct, frozen=True):
 class OrderQueue(Protocol):
     """Every method raises ServiceError."""
 
-    async def dequeue(
-        self, epoch: int, held_order_ids: Sequence[str], max_orders: int, wait_s: float
-    ) -> list[ClaimedOrder]:
+    async def dequeue(self, epoch: int, held_order_ids: Sequence[str], max_orders: int, wait_s: float) -> Claimed:
         """Claims exactly the held orders and those answered; waits up to `wait_s` for a first one."""
 
     async def complete(self, results: Sequence[OrderResult]) -> Sequence[None]:
@@ -43,7 +48,8 @@ class OrderQueue(Protocol):
 class Participant(Protocol):
     """Every method is idempotent, answers in the order asked, and raises ServiceError."""
 
-    async def prepare(self, transactions: Sequence[Transaction]) -> Sequence[Vote]: ...
+    async def prepare(self, transactions: Sequence[Transaction], finished_below: int) -> Sequence[Vote]:
+        """`finished_below`: all orders below this position are finished, and may be forgotten."""
 
     async def decide(self, decisions: Sequence[Decision]) -> Sequence[Acknowledgement]: ...
 

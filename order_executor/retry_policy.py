@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from utils.two_phase_commit.actions import (
     Complete,
+    ConfirmFinished,
     Propose,
     RecordAsFinished,
     Request,
@@ -50,6 +51,7 @@ _BACKOFFS: dict[type[Request | TryAgain], Backoff] = {
     SendDecision: Backoff(0.05, 1.0),
     Complete: Backoff(0.05, 1.0),
     RecordAsFinished: Backoff(0.05, 1.0),
+    ConfirmFinished: Backoff(0.05, 1.0),
 }
 
 

@@ -121,6 +121,11 @@ class QueueMachine:
         """How many pending orders come before this pending one, without those excluded (a set of order ids)."""
         return self._heap.ahead_of(order_id, excluding=excluding)
 
+    def first_pending_position(self) -> int | None:
+        """The lowest position of a pending order."""
+        # Orders come in the order of their positions, and the dictionary keeps it.
+        return next((record.position for record in self._pending.values()), None)
+
     def first_unrecorded(self, count: int) -> list[OrderRecord]:
         """The earliest ended orders that PostgreSQL may not have: `count`, and the rest of the last one's log index."""
         chosen: list[OrderRecord] = []

@@ -122,11 +122,11 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
                 if self._machine.first_pending(1, excluding=self._claims.held):
                     await self._confirm_leadership(context)
                     if self._counts(poll, term) and (records := self._hand_out(poll, wanted.orders_max)):
-                        return order_queue_pb2.DequeueResponse(orders=_claimed_orders(records))
+                        return self._polled(records)
                 elif (remaining := _remaining(deadline)) > 0:
                     await self._wakeups.wait(WORK, remaining)
                 else:
-                    return order_queue_pb2.DequeueResponse()
+                    return self._polled(())
                 if not self._counts(poll, term):
                     self._leading_term()
                     return order_queue_pb2.DequeueResponse()
@@ -229,6 +229,12 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
         # An older poll that still waits sees that it does not count any more.
         self._wakeups.wake(WORK)
         return poll
+
+    def _polled(self, records: Iterable[OrderRecord]) -> order_queue_pb2.DequeueResponse:
+        """What a leader has seen to end has ended, even if it is deposed; what it has not seen comes after that."""
+        first_pending = self._machine.first_pending_position()
+        ended_below = first_pending if first_pending is not None else self._node.status.last_applied + 1
+        return order_queue_pb2.DequeueResponse(orders=_claimed_orders(records), ended_below=ended_below)
 
     def _counts(self, poll: int, term: int) -> bool:
         return self._claims.counts(poll) and self._node.status.term == term

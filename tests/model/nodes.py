@@ -26,6 +26,7 @@ from utils.two_phase_commit.actions import (
     Action,
     Alarm,
     Complete,
+    ConfirmFinished,
     Propose,
     RecordAsFinished,
     SendDecision,
@@ -163,6 +164,8 @@ class Nodes:
             match action:
                 case Alarm():
                     fault = Fault("no alarm", action.what)
+                case ConfirmFinished():
+                    fault = Fault("no alarm", "an order is called finished, and nothing was published")
                 case SendPrepare(_, attempt):
                     sent += [action, Silence(attempt)]
                 case Propose(decision) if Rule.UNKNOWN_IS_REPEATED in self._without:

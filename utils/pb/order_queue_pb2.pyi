@@ -353,7 +353,10 @@ Global___ClaimedOrder: _TypeAlias = ClaimedOrder  # noqa: Y015
 class DequeueResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    ENDED_BELOW_FIELD_NUMBER: _builtins.int
     ORDERS_FIELD_NUMBER: _builtins.int
+    ended_below: _builtins.int
+    """Every order below this index of the queue's log has ended."""
     @_builtins.property
     def orders(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimedOrder]:
         """By sum of quantities, larger first; ties by position."""
@@ -361,11 +364,12 @@ class DequeueResponse(_message.Message):
     def __init__(
         self,
         *,
+        ended_below: _builtins.int = ...,
         orders: _abc.Iterable[Global___ClaimedOrder] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["orders", b"orders"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_below", b"ended_below", "orders", b"orders"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -74,6 +74,14 @@ class RecordAsFinished:
 
 
 @dataclass(frozen=True)
+class ConfirmFinished:
+    """A participant says that the order is finished: what does the log say, if this is still its leader?"""
+
+    order_id: str
+    tries: int = 0
+
+
+@dataclass(frozen=True)
 class Alarm:
     """What no fault that we reckon with can cause. Somebody has to look; nothing is decided because of it."""
 
@@ -82,5 +90,5 @@ class Alarm:
 
 
 # What can fail, and is answered by its own input or by `failed`.
-Request = SendPrepare | Propose | SendDecision | Complete | RecordAsFinished
+Request = SendPrepare | Propose | SendDecision | Complete | RecordAsFinished | ConfirmFinished
 Action = Request | TryAgain | Alarm

@@ -10,6 +10,8 @@ The rules (presumed abort, fenced by attempt):
 3. What the log answers is the decision, whoever proposed it. It is delivered until every participant has acknowledged;
    only then is the queue told, and only then is the order recorded as finished. No limit of tries.
 4. At most one attempt lives. Answers about any other are late and mean nothing.
+5. A participant that knows the order as finished is asking too late a leader: whoever still leads finds it finished in
+   its own log, and whoever does not will never get an answer from it.
 
         STARTED ──▶ PREPARING ──▶ COMMITTING ──▶ COMMITTED
            ▲            │
@@ -29,6 +31,7 @@ from utils.two_phase_commit.actions import (
     Action,
     Alarm,
     Complete,
+    ConfirmFinished,
     OrderDecision,
     Propose,
     RecordAsFinished,
@@ -123,7 +126,9 @@ class Coordinator:
                 if vote.kind is VoteKind.ALREADY_COMMITTED and not known.commit:
                     actions.append(self._alarm(f"{participant} has committed what is rejected"))
                 return actions + self._take(known)
-            if vote.other_attempt is None or vote.other_attempt.epoch <= self._epoch:
+            if vote.other_attempt is None:
+                actions.append(ConfirmFinished(self.order_id))
+            elif vote.other_attempt.epoch <= self._epoch:
                 actions.append(self._alarm(f"{participant} says that the order has ended, and the log does not"))
         if vote.kind is VoteKind.ABORT and not vote.reasons:
             actions.append(self._alarm(f"{participant} voted abort without a reason"))
@@ -173,6 +178,8 @@ class Coordinator:
         """A participant's answer to a decision."""
         if not self._delivers(action):
             return []
+        if acknowledgement.finished:
+            return [ConfirmFinished(self.order_id)]
         if acknowledgement.attempt != action.decision.attempt or not acknowledgement.done:
             return [
                 self._alarm(f"{action.participant} does not know the attempt that it is told to end"),
@@ -189,6 +196,12 @@ class Coordinator:
         """The queue has the result."""
         assert self.state in (AttemptState.COMMITTED, AttemptState.ABORTED)
         return [RecordAsFinished(self.order_id)]
+
+    def confirmed(self, finished_below: int) -> list[Action]:
+        """The log of the one who leads: below which position all orders are finished."""
+        if self._position < finished_below:
+            return self.finished()
+        return [self._alarm("a participant says that the order is finished, and the log does not")]
 
     def finished(self) -> list[Action]:
         """The log has the order as finished: there is nothing left to do."""

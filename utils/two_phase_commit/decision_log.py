@@ -2,6 +2,10 @@
 
 The first decision recorded for an order is its decision, for ever; a later proposal is answered with it. No record
 means no commit (presumed abort). One entry of the Raft log carries many commands.
+
+For ever takes bounded memory: once the queue says that all orders below a position of its log have ended, and all that
+were decided there are finished, their decisions are forgotten, and only the position is kept. Such an order can be
+neither decided again nor handed out, and participants refuse it.
 """
 
 from collections.abc import Sequence
@@ -10,6 +14,7 @@ import msgspec
 
 from utils.two_phase_commit.actions import OrderDecision
 from utils.two_phase_commit.messages import Attempt, Resolution, ResolutionKind
+from utils.two_phase_commit.positions import Positions
 
 
 class RecordDecision(msgspec.Struct, frozen=True, tag=True):
@@ -22,13 +27,21 @@ class RecordFinished(msgspec.Struct, frozen=True, tag=True):
     order_id: str
 
 
-Command = RecordDecision | RecordFinished
+class PublishFinished(msgspec.Struct, frozen=True, tag=True):
+    """The queue says that every order below this position of its log has ended."""
+
+    ended_below: int
+
+
+Command = RecordDecision | RecordFinished | PublishFinished
 
 
 class _Snapshot(msgspec.Struct, frozen=True):
     # In the order in which they were recorded.
     decisions: tuple[OrderDecision, ...]
     unfinished: tuple[str, ...]
+    finished_below: int = 0
+    forgotten: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -48,6 +61,10 @@ class DecisionLog:
         self._decisions: dict[str, OrderDecision] = {}
         # A set that keeps its order.
         self._unfinished: dict[str, None] = {}
+        self._positions = Positions()
+        self._forgotten = 0
+        # Every order below this position of the queue's log is finished.
+        self.finished_below = 0
 
     def decision(self, order_id: str) -> OrderDecision | None:
         return self._decisions.get(order_id)
@@ -56,32 +73,50 @@ class DecisionLog:
         """What a new leader has to drive to its end, oldest first."""
         return [self._decisions[order_id] for order_id in self._unfinished]
 
+    def all_finished_below(self, ended_below: int) -> int:
+        """What PublishFinished would make of `finished_below` now."""
+        lowest = min((self._decisions[order_id].position for order_id in self._unfinished), default=ended_below)
+        return max(self.finished_below, min(ended_below, lowest))
+
     @property
     def finished_count(self) -> int:
-        return len(self._decisions) - len(self._unfinished)
+        return self._forgotten + len(self._decisions) - len(self._unfinished)
 
     def apply(self, index: int, command: bytes) -> list[OrderDecision | None]:
-        """For each command: the order's decision. None: it is finished without one, which changes nothing."""
+        """For each command: the order's decision. None: to PublishFinished, and for an order that is finished and
+        forgotten, which nothing changes any more.
+        """
         return [self._apply(part) for part in _command_decoder.decode(command)]
 
     def snapshot(self) -> bytes:
-        return _encoder.encode(_Snapshot(tuple(self._decisions.values()), tuple(self._unfinished)))
+        decisions, unfinished = tuple(self._decisions.values()), tuple(self._unfinished)
+        return _encoder.encode(_Snapshot(decisions, unfinished, self.finished_below, self._forgotten))
 
     def restore(self, snapshot: bytes) -> None:
         state = _snapshot_decoder.decode(snapshot)
         self._decisions = {decision.order_id: decision for decision in state.decisions}
         self._unfinished = dict.fromkeys(state.unfinished)
+        self._positions = Positions((decision.position, decision.order_id) for decision in state.decisions)
+        self.finished_below = state.finished_below
+        self._forgotten = state.forgotten
 
     def _apply(self, command: Command) -> OrderDecision | None:
         match command:
             case RecordDecision(decision):
-                if decision.order_id not in self._decisions:
+                if decision.order_id not in self._decisions and decision.position >= self.finished_below:
                     self._decisions[decision.order_id] = decision
                     self._unfinished[decision.order_id] = None
-                return self._decisions[decision.order_id]
+                    self._positions.add(decision.position, decision.order_id)
+                return self._decisions.get(decision.order_id)
             case RecordFinished(order_id):
                 self._unfinished.pop(order_id, None)
                 return self._decisions.get(order_id)
+            case PublishFinished(ended_below):
+                self.finished_below = self.all_finished_below(ended_below)
+                for order_id in self._positions.take_below(self.finished_below):
+                    del self._decisions[order_id]
+                    self._forgotten += 1
+                return None
 
 
 def resolve(attempt: Attempt, *, epoch: int, log: DecisionLog, was_given_up: bool) -> Resolution:
@@ -89,7 +124,8 @@ def resolve(attempt: Attempt, *, epoch: int, log: DecisionLog, was_given_up: boo
 
     Every answer but "undecided" is true for ever, so that a leader which is deposed while it answers does no harm: a
     COMMIT of an epoch below is proposed in that term only, and so stands before the leader's no-op or nowhere.
-    `was_given_up`: this leader ended the attempt, one of its own epoch, before it proposed anything.
+    `was_given_up`: this leader ended the attempt, one of its own epoch, before it proposed anything. Nobody is in doubt
+    about an order that is finished: every participant has acknowledged its decision.
     """
     return Resolution(attempt, _resolution(attempt, epoch, log.decision(attempt.order_id), was_given_up))
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from order_executor.node import DATABASE, PAYMENT, ExecutorNode
-from order_executor.ports import ClaimedOrder, OrderQueue, OrderResult, Participant
+from order_executor.ports import Claimed, OrderQueue, OrderResult, Participant
 from order_executor.raft_election import RaftElection
 from utils.raft.io.node import RaftNode
 from utils.two_phase_commit.actions import OrderDecision
@@ -78,11 +78,11 @@ class _CrashingParticipant:
         self._name = name
         self._trap = trap
 
-    async def prepare(self, transactions: Sequence[Transaction]) -> Sequence[Vote]:
+    async def prepare(self, transactions: Sequence[Transaction], finished_below: int) -> Sequence[Vote]:
         await self._trap.spring(CrashPoint.BEFORE_PREPARE)
         if self._trap.is_at(CrashPoint.ONE_PREPARED):
-            await self._first_only(lambda: self._inner.prepare(transactions))
-        return await self._inner.prepare(transactions)
+            await self._first_only(lambda: self._inner.prepare(transactions, finished_below))
+        return await self._inner.prepare(transactions, finished_below)
 
     async def decide(self, decisions: Sequence[Decision]) -> Sequence[Acknowledgement]:
         if self._trap.is_at(CrashPoint.ONE_TOLD):
@@ -102,9 +102,7 @@ class _CrashingQueue:
         self._inner = inner
         self._trap = trap
 
-    async def dequeue(
-        self, epoch: int, held_order_ids: Sequence[str], max_orders: int, wait_s: float
-    ) -> list[ClaimedOrder]:
+    async def dequeue(self, epoch: int, held_order_ids: Sequence[str], max_orders: int, wait_s: float) -> Claimed:
         return await self._inner.dequeue(epoch, held_order_ids, max_orders, wait_s)
 
     async def complete(self, results: Sequence[OrderResult]) -> Sequence[None]:

@@ -36,7 +36,8 @@ class ParticipantServicer(ParticipantServiceServicer):
     async def Prepare(
         self, request: two_phase_commit_pb2.PrepareRequest, context: Any
     ) -> two_phase_commit_pb2.PrepareResponse:
-        votes = await self._double.prepare([transaction_from_proto(message) for message in request.transactions])
+        transactions = [transaction_from_proto(message) for message in request.transactions]
+        votes = await self._double.prepare(transactions, request.finished_below)
         return two_phase_commit_pb2.PrepareResponse(votes=[vote_to_proto(vote) for vote in votes])
 
     async def Decide(
@@ -61,8 +62,9 @@ class QueueServicer(OrderQueueServiceServicer):
         return order_queue_pb2.DequeueResponse(
             orders=[
                 order_queue_pb2.ClaimedOrder(order=queued_order_to_proto(one.order), position=one.position)
-                for one in claimed
-            ]
+                for one in claimed.orders
+            ],
+            ended_below=claimed.ended_below,
         )
 
     async def Complete(

@@ -25,7 +25,7 @@ async def test_votes_and_acknowledgements_come_back_as_they_were_given() -> None
     async with neighbours(world) as served:
         channel = Channel(f"127.0.0.1:{served.ports['payment']}")
         client = ParticipantClient(channel)
-        votes = await client.prepare(transactions())
+        votes = await client.prepare(transactions(), 0)
         assert [vote.kind for vote in votes] == [VoteKind.COMMIT, VoteKind.ABORT]
         assert [reason.code for reason in votes[1].reasons] == ["payment_declined"]
         decided = await client.decide([Decision(Attempt(order_id(1), 1, 1), True), Decision(votes[1].attempt, True)])
@@ -43,8 +43,8 @@ async def test_a_participant_that_answers_out_of_order_is_not_believed(
     def spoil(answers: list[Vote] | list[Acknowledgement]) -> list[Vote] | list[Acknowledgement]:
         return {"turned": answers[::-1], "short": answers[:1], "doubled": [answers[0], answers[0]]}[wrong]  # type: ignore[return-value]
 
-    async def spoiled_prepare(asked: Sequence[Transaction]) -> list[Vote] | list[Acknowledgement]:
-        return spoil(await prepare(asked))
+    async def spoiled_prepare(asked: Sequence[Transaction], finished_below: int) -> list[Vote] | list[Acknowledgement]:
+        return spoil(await prepare(asked, finished_below))
 
     async def spoiled_decide(asked: Sequence[Decision]) -> list[Vote] | list[Acknowledgement]:
         return spoil(await decide(asked))
@@ -55,7 +55,7 @@ async def test_a_participant_that_answers_out_of_order_is_not_believed(
         channel = Channel(f"127.0.0.1:{served.ports['database']}")
         client = ParticipantClient(channel)
         with pytest.raises(Internal):
-            await client.prepare(transactions())
+            await client.prepare(transactions(), 0)
         with pytest.raises(Internal):
             await client.decide([Decision(one.attempt, commit=True) for one in transactions()])
         await channel.close()

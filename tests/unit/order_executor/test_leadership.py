@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+import structlog
 
+from order_executor import leadership
 from tests.unit.order_executor.setup import Setup
 from tests.unit.order_executor.world import Message, World, eventually, order_id, queued_order
 from utils.domain.order import Reason
@@ -215,3 +217,45 @@ async def test_the_last_copy_goes_to_whoever_can_pay() -> None:
     async with setup.running():
         await setup.all_end()
     assert world.queue.results[order_id(2)].approved
+
+
+async def test_what_is_finished_is_forgotten_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leadership, "PUBLISH_POSITIONS", 10)
+    world = World({"Book A": 30, "Book B": 1_000}, declined=[5, 25])
+    world.queue.put(*(queued_order(number, title="Book A" if number < 40 else "Book B") for number in range(100)))
+    setup = Setup(world)
+    async with setup.running():
+        await setup.all_end()
+        # Participants hear of it with the next order.
+        await eventually(lambda: setup.decisions.finished_below > 90, "what is finished is published")
+        world.queue.put(queued_order(100, title="Book B"))
+        await setup.all_end()
+    assert setup.decisions.finished_count == 101
+    assert len(world.database.core.records) < 12
+    assert len(world.payment.core.records) < 12
+    assert setup.decisions.decision(order_id(50)) is None
+
+
+async def test_a_deposed_leader_that_asks_about_a_finished_order_raises_no_alarm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    world.queue.put(queued_order(1))
+    setup = Setup(world)
+    deposed = asyncio.Event()
+
+    async def finished_by_others(method: str, messages: Sequence[Message]) -> None:
+        """While our Prepare is on its way, the next leader ends the order, and publishes that."""
+        if method == "prepare":
+            world.database.core.finish_below(5)
+            world.payment.core.finish_below(5)
+            setup.node.become(term=2, ready=False)
+            deposed.set()
+
+    world.database.on_arrival = finished_by_others
+    with structlog.testing.capture_logs() as logs:
+        async with setup.running():
+            async with asyncio.timeout(20):
+                await deposed.wait()
+            await eventually(lambda: setup.executor.orders_in_flight == 0, "the epoch has ended")
+    assert not [entry for entry in logs if "alarm" in entry["event"]]

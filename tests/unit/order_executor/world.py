@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from order_executor.ports import ClaimedOrder, OrderResult
+from order_executor.ports import Claimed, ClaimedOrder, OrderResult
 from utils.domain.order import PaymentInstrument, PaymentMethod, PricedItem, QueuedOrder, Reason
 from utils.rpc.errors import FailedPrecondition, InvalidArgument, Unavailable
 from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Transaction, Vote, VoteKind
@@ -105,8 +105,10 @@ class ParticipantDouble:
         self.on_answer: Listener | None = None
         self.poison: frozenset[str] = frozenset()
 
-    async def prepare(self, transactions: Sequence[Transaction]) -> list[Vote]:
+    async def prepare(self, transactions: Sequence[Transaction], finished_below: int) -> list[Vote]:
         await self._arrive("prepare", transactions)
+        self.core.finish_below(finished_below)
+        self.core.prune()
         if self.poison & {transaction.attempt.order_id for transaction in transactions}:
             raise InvalidArgument("one of these cannot be understood")
         votes = [
@@ -164,9 +166,7 @@ class QueueDouble:
     def is_done(self) -> bool:
         return self.results.keys() >= self.orders.keys()
 
-    async def dequeue(
-        self, epoch: int, held_order_ids: Sequence[str], max_orders: int, wait_s: float
-    ) -> list[ClaimedOrder]:
+    async def dequeue(self, epoch: int, held_order_ids: Sequence[str], max_orders: int, wait_s: float) -> Claimed:
         await asyncio.sleep(0.001)
         if self.is_away:
             raise Unavailable("away")
@@ -185,11 +185,15 @@ class QueueDouble:
                 async with asyncio.timeout(wait_s):
                     await self._arrived.wait()
             except TimeoutError:
-                return []
+                return self._claimed([])
             free = self._free(claims)
         chosen = sorted(free, key=lambda claimed: (-claimed.order.quantity, claimed.position))[:max_orders]
         self.handed_out += [claimed.order.order_id for claimed in chosen]
-        return chosen
+        return self._claimed(chosen)
+
+    def _claimed(self, orders: Sequence[ClaimedOrder]) -> Claimed:
+        pending = [order.position for order in self.orders.values() if order.order.order_id not in self.results]
+        return Claimed(orders, min(pending, default=len(self.orders) + 1))
 
     async def complete(self, results: Sequence[OrderResult]) -> Sequence[None]:
         if self.on_complete is not None:

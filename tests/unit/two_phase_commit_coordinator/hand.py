@@ -15,6 +15,7 @@ from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, 
 ORDER = "0" * 32
 DB, PAYMENT = "database", "payment"
 EPOCH = 5
+POSITION = 7
 NO_STOCK = Reason("out_of_stock", "Sold out.")
 DECLINED = Reason("payment_declined", "Declined.")
 
@@ -24,11 +25,11 @@ def attempt(number: int = 1, epoch: int = EPOCH) -> Attempt:
 
 
 def committed(number: int = 1, epoch: int = EPOCH) -> OrderDecision:
-    return OrderDecision(attempt(number, epoch), 7, commit=True)
+    return OrderDecision(attempt(number, epoch), POSITION, commit=True)
 
 
 def rejected(number: int = 1, epoch: int = EPOCH, *reasons: Reason) -> OrderDecision:
-    return OrderDecision(attempt(number, epoch), 7, commit=False, reasons=reasons or (NO_STOCK,))
+    return OrderDecision(attempt(number, epoch), POSITION, commit=False, reasons=reasons or (NO_STOCK,))
 
 
 class Hand:
@@ -37,7 +38,7 @@ class Hand:
     def __init__(self, known: OrderDecision | None = None) -> None:
         self.known = known
         self.coordinator = Coordinator(
-            ORDER, 7, epoch=EPOCH, participants=(DB, PAYMENT), recorded_decision=lambda _order_id: self.known
+            ORDER, POSITION, epoch=EPOCH, participants=(DB, PAYMENT), recorded_decision=lambda _order_id: self.known
         )
 
     def state(self) -> AttemptState:

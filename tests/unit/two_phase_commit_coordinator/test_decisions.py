@@ -8,6 +8,7 @@ from tests.unit.two_phase_commit_coordinator.hand import (
     NO_STOCK,
     ORDER,
     PAYMENT,
+    POSITION,
     Hand,
     attempt,
     committed,
@@ -17,6 +18,8 @@ from tests.unit.two_phase_commit_coordinator.hand import (
 from utils.two_phase_commit.actions import (
     Alarm,
     Complete,
+    ConfirmFinished,
+    OrderDecision,
     Propose,
     RecordAsFinished,
     SendDecision,
@@ -141,15 +144,45 @@ def test_an_order_below_the_watermark_ends_as_the_log_says(hand: Hand) -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "alarms"), [(attempt(1, EPOCH - 1), 1), (attempt(1, EPOCH), 1), (attempt(1, EPOCH + 1), 0), (None, 1)]
+    ("other", "alarms"), [(attempt(1, EPOCH - 1), 1), (attempt(1, EPOCH), 1), (attempt(1, EPOCH + 1), 0)]
 )
 def test_a_commit_that_the_log_does_not_know_is_an_alarm_unless_a_later_leader_made_it(
-    hand: Hand, other: Attempt | None, alarms: int
+    hand: Hand, other: Attempt, alarms: int
 ) -> None:
-    kind = VoteKind.REFUSED if other is None else VoteKind.ALREADY_COMMITTED
+    kind = VoteKind.ALREADY_COMMITTED
     assert len([action for action in hand.refuse(DB, other, kind) if isinstance(action, Alarm)]) == alarms
     assert hand.vote(PAYMENT, VoteKind.COMMIT)[-1] == TryAgain(attempt(), 1, f"database: {kind.value}, payment: commit")
     assert hand.coordinator.decision is None
+
+
+def test_an_order_that_a_participant_calls_finished_is_looked_up_in_the_log_of_whoever_leads(hand: Hand) -> None:
+    """A deposed leader never gets an answer, and so raises no false alarm."""
+    asks = ConfirmFinished(attempt().order_id)
+    assert hand.refuse(DB, None) == [asks]
+    assert hand.coordinator.failed(asks) == [ConfirmFinished(attempt().order_id, 1)]
+    assert hand.coordinator.confirmed(POSITION + 1) == []
+    assert hand.coordinator.is_finished
+
+
+def test_an_order_that_only_a_participant_calls_finished_is_an_alarm_and_is_tried_again(hand: Hand) -> None:
+    hand.refuse(DB, None)
+    (alarm,) = hand.coordinator.confirmed(POSITION)
+    assert isinstance(alarm, Alarm)
+    assert not hand.coordinator.is_finished
+    assert hand.vote(PAYMENT, VoteKind.COMMIT)[-1] == TryAgain(attempt(), 1, "database: refused, payment: commit")
+
+
+@pytest.mark.parametrize("decision", [committed(), rejected()], ids=["commit", "reject"])
+def test_a_decision_told_too_late_is_no_acknowledgement_and_ends_with_the_log(
+    hand: Hand, decision: OrderDecision
+) -> None:
+    hand.known = decision
+    told, _ = hand.coordinator.start()
+    assert isinstance(told, SendDecision)
+    answer = Acknowledgement(told.decision.attempt, done=True, finished=True)
+    assert hand.coordinator.acknowledged(told, answer) == [ConfirmFinished(attempt().order_id)]
+    assert hand.coordinator.confirmed(POSITION + 1) == []
+    assert hand.coordinator.is_finished
 
 
 def test_an_order_decided_during_the_pause_is_not_attempted_again(hand: Hand) -> None:

@@ -1,11 +1,20 @@
 """The replicated decisions: the first one wins for ever, and what a participant in doubt is told of them."""
 
+import msgspec
 import pytest
 
 from tests.unit.order_executor.world import order_id
 from utils.domain.order import Reason
 from utils.two_phase_commit.actions import OrderDecision
-from utils.two_phase_commit.decision_log import Command, DecisionLog, RecordDecision, RecordFinished, encode, resolve
+from utils.two_phase_commit.decision_log import (
+    Command,
+    DecisionLog,
+    PublishFinished,
+    RecordDecision,
+    RecordFinished,
+    encode,
+    resolve,
+)
 from utils.two_phase_commit.messages import Attempt, ResolutionKind
 
 NO_STOCK = Reason("out_of_stock", "Sold out.", "/items/0")
@@ -55,6 +64,34 @@ def test_finishing_again_or_without_a_decision_changes_nothing(log: DecisionLog)
     after = log.snapshot()
     assert apply(log, *finished) == [commit(1)]
     assert log.snapshot() == after != before
+
+
+def test_what_is_finished_below_a_position_is_forgotten_and_stays_finished(log: DecisionLog) -> None:
+    # Order n is at position n.
+    for number in (1, 2, 3):
+        apply(log, RecordDecision(commit(number)))
+    apply(log, RecordFinished(order_id(1)), RecordFinished(order_id(3)))
+    assert log.all_finished_below(9) == 2
+    assert apply(log, PublishFinished(9)) == [None]
+    # Order 2 is not finished, and holds back what comes after it.
+    assert log.finished_below == 2
+    assert [log.decision(order_id(number)) for number in (1, 2, 3)] == [None, commit(2), commit(3)]
+    assert apply(log, RecordDecision(reject(1)), RecordFinished(order_id(1))) == [None, None]
+    apply(log, RecordFinished(order_id(2)), PublishFinished(9))
+    assert (log.finished_below, log.finished_count, log.unfinished()) == (9, 3, [])
+    assert apply(log, PublishFinished(1), RecordDecision(commit(9))) == [None, commit(9)]
+    assert log.finished_below == 9
+
+
+def test_a_snapshot_of_before_anything_was_forgotten_is_read(log: DecisionLog) -> None:
+    apply(log, RecordDecision(commit(1)), RecordFinished(order_id(1)))
+    older = msgspec.msgpack.decode(log.snapshot())
+    del older["finished_below"], older["forgotten"]
+    other = DecisionLog()
+    other.restore(msgspec.msgpack.encode(older))
+    assert other.snapshot() == log.snapshot()
+    apply(other, PublishFinished(2))
+    assert other.decision(order_id(1)) is None
 
 
 def test_a_snapshot_is_the_whole_state(log: DecisionLog) -> None:
