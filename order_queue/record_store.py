@@ -41,7 +41,9 @@ CREATE TABLE IF NOT EXISTS order_records (
     accepted_at        timestamptz,
     recorded_at        timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX IF NOT EXISTS order_records_by_age ON order_records (recorded_at, ended_index)
+CREATE INDEX IF NOT EXISTS order_records_by_age ON order_records (recorded_at, ended_index);
+-- Suggestions ask for a customer's latest orders.
+CREATE INDEX IF NOT EXISTS order_records_by_customer ON order_records (customer_hash, ended_index)
 """
 
 # A record is written when it is final, so the first one written stays.

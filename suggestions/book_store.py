@@ -1,9 +1,10 @@
-"""Books and their vectors in PostgreSQL with pgvector."""
+"""Books, their words and their vectors in PostgreSQL with pgvector; and what a customer has bought before."""
 
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import unicodedata
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -12,6 +13,15 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from suggestions.encoder import MODEL
+from suggestions.queries import (
+    BOUGHT,
+    BY_WORDS,
+    NEAREST_TO_TASTE,
+    NEAREST_TO_VECTOR,
+    SESSION,
+    UPSERT_BOOK,
+    UPSERT_VECTOR,
+)
 from utils.catalogue import CatalogueBook
 from utils.domain.order import Book
 
@@ -27,41 +37,14 @@ _RECONNECT_TIMEOUT_S: Final = 2.0
 _TCP_USER_TIMEOUT_MS: Final = 5_000
 
 _CLOSE_TIMEOUT_S: Final = 1.0
+# Of one customer: who buys more has shown enough of his taste by the latest.
+_ORDERS_MAX: Final = 50
 
 _T = TypeVar("_T")
 _Connection = psycopg.AsyncConnection[TupleRow]
 
 # The indexer says once that the database is away, and not with each attempt to connect.
 logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
-
-_NEAREST = """
-    WITH basket AS (
-        SELECT avg(embedding) AS centre
-        FROM book_embeddings JOIN books USING (book_id)
-        WHERE model = %(model)s AND title = ANY(%(titles)s)
-    )
-    SELECT book_id, title, author
-    FROM book_embeddings JOIN books USING (book_id), basket
-    WHERE model = %(model)s AND title <> ALL(%(titles)s) AND centre IS NOT NULL
-    ORDER BY embedding <=> centre, book_id
-    LIMIT %(limit)s
-"""
-
-_UPSERT_BOOK = """
-    INSERT INTO books AS old (book_id, title, author, year, subjects, description)
-    VALUES (%s, %s, %s, %s, %s, %s)
-    ON CONFLICT (book_id) DO UPDATE
-    SET (title, author, year, subjects, description)
-        = (excluded.title, excluded.author, excluded.year, excluded.subjects, excluded.description)
-    WHERE (old.title, old.author, old.year, old.subjects, old.description) IS DISTINCT FROM
-        (excluded.title, excluded.author, excluded.year, excluded.subjects, excluded.description)
-"""
-
-_UPSERT_VECTOR = """
-    INSERT INTO book_embeddings (book_id, model, text_sha256, embedding) VALUES (%s, %s, %s, %s::vector)
-    ON CONFLICT (book_id, model) DO UPDATE
-    SET (text_sha256, embedding) = (excluded.text_sha256, excluded.embedding)
-"""
 
 
 class StoreUnavailableError(Exception):
@@ -78,6 +61,11 @@ def digest_of(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
+def without_accents(text: str) -> str:
+    """What words are compared by: "Brontë" is found by "bronte"."""
+    return "".join(mark for mark in unicodedata.normalize("NFD", text) if not unicodedata.combining(mark))
+
+
 class BookStore:
     """A small pool of connections; belongs to one event loop. Every method raises StoreUnavailableError."""
 
@@ -87,6 +75,7 @@ class BookStore:
             "connect_timeout": _CONNECT_TIMEOUT_S,
             "tcp_user_timeout": _TCP_USER_TIMEOUT_MS,
             "application_name": "suggestions",
+            "options": SESSION,
         }
         self._pool: AsyncConnectionPool[_Connection] = AsyncConnectionPool(
             database_url,
@@ -117,13 +106,7 @@ class BookStore:
                 await connection.execute(
                     "DELETE FROM books WHERE book_id <> ALL(%s)", ([book.book_id for book in catalogue],)
                 )
-                await connection.cursor().executemany(
-                    _UPSERT_BOOK,
-                    [
-                        (book.book_id, book.title, book.author, book.year, list(book.subjects), book.description)
-                        for book in catalogue
-                    ],
-                )
+                await connection.cursor().executemany(UPSERT_BOOK, [_row(book) for book in catalogue])
 
         await self._with_connection(run, timeout_s)
 
@@ -154,18 +137,47 @@ class BookStore:
         row = (book.book_id, MODEL, digest_of(text_of(book)), str(list(vector)))
 
         async def run(connection: _Connection) -> None:
-            await connection.execute(_UPSERT_VECTOR, row)
+            await connection.execute(UPSERT_VECTOR, row)
 
         await self._with_connection(run, timeout_s)
 
-    async def nearest(self, titles: Sequence[str], limit: int, *, timeout_s: float) -> tuple[Book, ...]:
-        """The books nearest to the mean vector of `titles`, by cosine, nearest first; without `titles` themselves.
+    async def nearest_to_taste(
+        self, basket: Collection[str], bought: Collection[str], limit: int, *, timeout_s: float
+    ) -> tuple[Book, ...]:
+        """The books nearest to what the titles in `basket` and `bought` have in common; without these themselves.
 
-        Empty where none of `titles` has a vector yet.
+        Empty where none of them has a vector yet.
         """
+        named = {"model": MODEL, "basket": list(basket), "bought": list(bought), "limit": limit}
+        return await self._books(NEAREST_TO_TASTE, named, timeout_s)
 
+    async def nearest_to_vector(
+        self, vector: Sequence[float], limit: int, *, distance_max: float, timeout_s: float
+    ) -> tuple[Book, ...]:
+        """The books whose vectors are at most `distance_max` (1 less the cosine) away, nearest first."""
+        named = {"model": MODEL, "vector": str(list(vector)), "limit": limit, "distance_max": distance_max}
+        return await self._books(NEAREST_TO_VECTOR, named, timeout_s)
+
+    async def by_words(self, text: str, limit: int, *, timeout_s: float) -> tuple[Book, ...]:
+        """The books that hold words of `text` in any of their forms, those that hold most of them first."""
+        return await self._books(BY_WORDS, {"words": without_accents(text), "limit": limit}, timeout_s)
+
+    async def bought(self, customer_hash: str, *, timeout_s: float) -> frozenset[str]:
+        """The titles in a customer's latest approved orders, as far as they are recorded."""
+
+        async def run(connection: _Connection) -> frozenset[str]:
+            try:
+                cursor = await connection.execute(BOUGHT, {"customer_hash": customer_hash, "orders": _ORDERS_MAX})
+            except psycopg.errors.UndefinedTable:
+                # No order has ended in this shop yet.
+                return frozenset()
+            return frozenset(title for (title,) in await cursor.fetchall())
+
+        return await self._with_connection(run, timeout_s)
+
+    async def _books(self, query: str, named: dict[str, Any], timeout_s: float) -> tuple[Book, ...]:
         async def run(connection: _Connection) -> tuple[Book, ...]:
-            cursor = await connection.execute(_NEAREST, {"model": MODEL, "titles": list(titles), "limit": limit})
+            cursor = await connection.execute(query, named)
             return tuple(Book(*row) for row in await cursor.fetchall())
 
         return await self._with_connection(run, timeout_s)
@@ -197,3 +209,18 @@ class BookStore:
         if not task.cancelled():
             # Somebody who gave up does not read it.
             task.exception()
+
+
+def _row(book: CatalogueBook) -> dict[str, Any]:
+    return {
+        "book_id": book.book_id,
+        "title": book.title,
+        "author": book.author,
+        "year": book.year,
+        "subjects": list(book.subjects),
+        "description": book.description,
+        "title_words": without_accents(book.title),
+        "author_words": without_accents(book.author),
+        "subject_words": without_accents(" ".join(book.subjects)),
+        "description_words": without_accents(book.description),
+    }

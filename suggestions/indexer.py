@@ -1,14 +1,12 @@
 """Brings the catalogue and its vectors into PostgreSQL, whenever it is there, and says whether it has the books."""
 
 import asyncio
-import os
-import threading
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from suggestions.book_store import BookStore, StoreUnavailableError, digest_of, text_of
 from suggestions.encoder import Encoder, EncoderError
+from suggestions.query_encoder import background_thread
 from utils.catalogue import CatalogueBook
 from utils.observe.logging import get_logger
 
@@ -18,26 +16,24 @@ SEED_TIMEOUT_S: Final = 20.0
 QUERY_TIMEOUT_S: Final = 2.0
 CHECK_INTERVAL_S: Final = 2.0
 RETRY_INTERVAL_S: Final = 0.5
-# Checkouts go first: the encoder takes the processor's time that nobody else wants.
-ENCODER_NICENESS: Final = 19
 
 
 class Indexer:
-    """One task. The encoder is loaded only when a vector is missing, and let go when none is."""
+    """One task. The encoder is asked for only when a vector is missing."""
 
     def __init__(
         self,
         store: BookStore,
         catalogue: Sequence[CatalogueBook],
-        open_encoder: Callable[[], Encoder],
+        load_encoder: Callable[[], Awaitable[Encoder]],
         *,
         on_books: Callable[[bool], Awaitable[None]],
-        on_vectors: Callable[[], None],
+        on_vectors: Callable[[bool], Awaitable[None]],
     ) -> None:
-        """`on_books` hears whether PostgreSQL answers and has the books; `on_vectors` that there are new vectors."""
+        """`on_books` hears whether PostgreSQL answers and has the books; `on_vectors` whether each has its vector."""
         self._store = store
         self._catalogue = catalogue
-        self._open_encoder = open_encoder
+        self._load_encoder = load_encoder
         self._on_books = on_books
         self._on_vectors = on_vectors
         self._has_books: bool | None = None
@@ -50,6 +46,7 @@ class Indexer:
                 await self._say(True)
                 await self._index_and_watch()
             except StoreUnavailableError as error:
+                await self._on_vectors(False)
                 await self._say(False, str(error))
                 await asyncio.sleep(RETRY_INTERVAL_S)
 
@@ -85,28 +82,25 @@ class Indexer:
     async def _index(self) -> None:
         stored = await self._store.digests(timeout_s=QUERY_TIMEOUT_S)
         missing = [book for book in self._catalogue if stored.get(book.book_id) != digest_of(text_of(book))]
-        if not missing:
-            return
+        if missing:
+            await self._on_vectors(False)
+            try:
+                encoder = await self._load_encoder()
+            except EncoderError:
+                return
+            await self._compute(missing, encoder)
+        await self._on_vectors(True)
+
+    async def _compute(self, missing: Sequence[CatalogueBook], encoder: Encoder) -> None:
         loop = asyncio.get_running_loop()
         started_at = loop.time()
-        # A thread of its own, which ends with the work: only its own priority is lowered.
-        thread = ThreadPoolExecutor(1, thread_name_prefix="encoder", initializer=_lower_priority)
+        thread = background_thread("indexer")
+        log.info("computing vectors", books=len(missing))
         try:
-            encoder = await loop.run_in_executor(thread, self._open_encoder)
-            log.info("computing vectors", books=len(missing))
             for book in missing:
                 (vector,) = await loop.run_in_executor(thread, encoder.encode, [text_of(book)])
                 await self._store.save_vector(book, vector, timeout_s=QUERY_TIMEOUT_S)
-        except EncoderError:
-            log.exception("the encoder cannot be loaded: suggestions go by subjects")
-            return
         finally:
             # Not waited for: the event loop has orders to serve.
             thread.shutdown(wait=False, cancel_futures=True)
-        self._on_vectors()
         log.info("vectors are stored", books=len(missing), duration_s=round(loop.time() - started_at, 1))
-
-
-def _lower_priority() -> None:
-    # On Linux priorities belong to threads, and this is the thread's own number.
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), ENCODER_NICENESS)

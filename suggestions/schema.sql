@@ -11,8 +11,11 @@ CREATE TABLE IF NOT EXISTS books (
     description text NOT NULL
 );
 
--- One vector for each book and model, kept until the text that it was computed from changes. There is no index over
--- the vectors: a few hundred are compared one by one in less time than an approximate index takes to be less exact.
+-- What full-text search compares: the words of a book by their weight. Filled with the book itself.
+ALTER TABLE books ADD COLUMN IF NOT EXISTS words tsvector;
+CREATE INDEX IF NOT EXISTS books_by_words ON books USING gin (words);
+
+-- One vector for each book and model, kept until the text that it was computed from changes.
 CREATE TABLE IF NOT EXISTS book_embeddings (
     book_id     text NOT NULL REFERENCES books ON DELETE CASCADE,
     model       text NOT NULL,
@@ -20,3 +23,7 @@ CREATE TABLE IF NOT EXISTS book_embeddings (
     embedding   vector(384) NOT NULL,
     PRIMARY KEY (book_id, model)
 );
+
+-- Hierarchical navigable small worlds (Malkov and Yashunin, 2018). The planner takes it once there are more books than
+-- are compared one by one in less time, which is the case with a few hundred of them.
+CREATE INDEX IF NOT EXISTS book_embeddings_by_nearness ON book_embeddings USING hnsw (embedding vector_cosine_ops);

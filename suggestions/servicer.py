@@ -1,10 +1,11 @@
 """SuggestionsService: proto <-> domain."""
 
 import asyncio
-from typing import Any
+import re
+from typing import Any, Final
 
+from suggestions.discovery_servicer import check_question
 from suggestions.recommender import Recommender, Suggestions
-from utils.domain.order import ITEMS_MAX, TITLE_LENGTH_MAX
 from utils.observe.logging import get_logger
 from utils.pb import suggestions_pb2, suggestions_pb2_grpc
 from utils.pb.convert import book_to_proto
@@ -15,7 +16,7 @@ from utils.verification.wire import outcome_to_proto
 
 log = get_logger()
 
-SUGGESTIONS_MAX = 20
+_CUSTOMER_HASH: Final = re.compile(r"([0-9a-f]{32})?")
 
 
 class SuggestionsServicer(suggestions_pb2_grpc.SuggestionsServiceServicer):
@@ -29,16 +30,17 @@ class SuggestionsServicer(suggestions_pb2_grpc.SuggestionsServiceServicer):
         self, request: suggestions_pb2.SuggestBooksRequest, context: Any
     ) -> suggestions_pb2.SuggestBooksResponse:
         titles = list(request.titles)
-        if len(titles) > ITEMS_MAX or any(len(title) > TITLE_LENGTH_MAX for title in titles):
-            raise InvalidArgument(f"at most {ITEMS_MAX} titles of {TITLE_LENGTH_MAX} characters")
-        if request.limit > SUGGESTIONS_MAX:
-            raise InvalidArgument(f"limit is at most {SUGGESTIONS_MAX}")
+        check_question(titles, request.limit)
+        if not _CUSTOMER_HASH.fullmatch(request.customer_hash):
+            raise InvalidArgument("customer_hash has 32 hexadecimal digits")
         suggestions: Suggestions | None = None
         deadline = asyncio.get_running_loop().time() + request.start.deadline_ms / 1_000
 
         async def suggest() -> None:
             nonlocal suggestions
-            suggestions = await self._recommender.suggest(titles, request.limit, deadline=deadline)
+            suggestions = await self._recommender.suggest(
+                titles, request.limit, customer_hash=request.customer_hash, deadline=deadline
+            )
 
         outcome = await self._verification.perform(request.start, [Step(Event.F, work=suggest)])
         response = suggestions_pb2.SuggestBooksResponse(outcome=outcome_to_proto(outcome))

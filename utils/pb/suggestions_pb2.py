@@ -26,7 +26,7 @@ from utils.pb import order_pb2 as utils_dot_pb_dot_order__pb2
 from utils.pb import verification_pb2 as utils_dot_pb_dot_verification__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1autils/pb/suggestions.proto\x12\x0c\x62ookstore.v1\x1a\x14utils/pb/order.proto\x1a\x1butils/pb/verification.proto\"r\n\x13SuggestBooksRequest\x12%\n\x05start\x18\x01 \x01(\x0b\x32\x16.bookstore.v1.RunStart\x12\x0e\n\x06titles\x18\x02 \x03(\t\x12\x15\n\rcustomer_hash\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\r\"t\n\x14SuggestBooksResponse\x12)\n\x07outcome\x18\x01 \x01(\x0b\x32\x18.bookstore.v1.RunOutcome\x12!\n\x05\x62ooks\x18\x02 \x03(\x0b\x32\x12.bookstore.v1.Book\x12\x0e\n\x06source\x18\x03 \x01(\t2k\n\x12SuggestionsService\x12U\n\x0cSuggestBooks\x12!.bookstore.v1.SuggestBooksRequest\x1a\".bookstore.v1.SuggestBooksResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1autils/pb/suggestions.proto\x12\x0c\x62ookstore.v1\x1a\x14utils/pb/order.proto\x1a\x1butils/pb/verification.proto\"r\n\x13SuggestBooksRequest\x12%\n\x05start\x18\x01 \x01(\x0b\x32\x16.bookstore.v1.RunStart\x12\x0e\n\x06titles\x18\x02 \x03(\t\x12\x15\n\rcustomer_hash\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\r\"t\n\x14SuggestBooksResponse\x12)\n\x07outcome\x18\x01 \x01(\x0b\x32\x18.bookstore.v1.RunOutcome\x12!\n\x05\x62ooks\x18\x02 \x03(\x0b\x32\x12.bookstore.v1.Book\x12\x0e\n\x06source\x18\x03 \x01(\t\"6\n\x15RecommendBooksRequest\x12\x0e\n\x06titles\x18\x01 \x03(\t\x12\r\n\x05limit\x18\x02 \x01(\r\"K\n\x16RecommendBooksResponse\x12!\n\x05\x62ooks\x18\x01 \x03(\x0b\x32\x12.bookstore.v1.Book\x12\x0e\n\x06source\x18\x02 \x01(\t\"2\n\x12SearchBooksRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\"I\n\x13SearchBooksResponse\x12!\n\x05\x62ooks\x18\x01 \x03(\x0b\x32\x12.bookstore.v1.Book\x12\x0f\n\x07ranking\x18\x02 \x01(\t2k\n\x12SuggestionsService\x12U\n\x0cSuggestBooks\x12!.bookstore.v1.SuggestBooksRequest\x1a\".bookstore.v1.SuggestBooksResponse2\xc3\x01\n\x10\x44iscoveryService\x12[\n\x0eRecommendBooks\x12#.bookstore.v1.RecommendBooksRequest\x1a$.bookstore.v1.RecommendBooksResponse\x12R\n\x0bSearchBooks\x12 .bookstore.v1.SearchBooksRequest\x1a!.bookstore.v1.SearchBooksResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUGGESTBOOKSREQUEST']._serialized_end=209
   _globals['_SUGGESTBOOKSRESPONSE']._serialized_start=211
   _globals['_SUGGESTBOOKSRESPONSE']._serialized_end=327
-  _globals['_SUGGESTIONSSERVICE']._serialized_start=329
-  _globals['_SUGGESTIONSSERVICE']._serialized_end=436
+  _globals['_RECOMMENDBOOKSREQUEST']._serialized_start=329
+  _globals['_RECOMMENDBOOKSREQUEST']._serialized_end=383
+  _globals['_RECOMMENDBOOKSRESPONSE']._serialized_start=385
+  _globals['_RECOMMENDBOOKSRESPONSE']._serialized_end=460
+  _globals['_SEARCHBOOKSREQUEST']._serialized_start=462
+  _globals['_SEARCHBOOKSREQUEST']._serialized_end=512
+  _globals['_SEARCHBOOKSRESPONSE']._serialized_start=514
+  _globals['_SEARCHBOOKSRESPONSE']._serialized_end=587
+  _globals['_SUGGESTIONSSERVICE']._serialized_start=589
+  _globals['_SUGGESTIONSSERVICE']._serialized_end=696
+  _globals['_DISCOVERYSERVICE']._serialized_start=699
+  _globals['_DISCOVERYSERVICE']._serialized_end=894
 # @@protoc_insertion_point(module_scope)

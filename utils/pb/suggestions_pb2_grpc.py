@@ -96,3 +96,123 @@ class SuggestionsService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class DiscoveryServiceStub:
+    """What visitors ask while they choose. It knows no orders and no customers.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.RecommendBooks = channel.unary_unary(
+                '/bookstore.v1.DiscoveryService/RecommendBooks',
+                request_serializer=utils_dot_pb_dot_suggestions__pb2.RecommendBooksRequest.SerializeToString,
+                response_deserializer=utils_dot_pb_dot_suggestions__pb2.RecommendBooksResponse.FromString,
+                _registered_method=True)
+        self.SearchBooks = channel.unary_unary(
+                '/bookstore.v1.DiscoveryService/SearchBooks',
+                request_serializer=utils_dot_pb_dot_suggestions__pb2.SearchBooksRequest.SerializeToString,
+                response_deserializer=utils_dot_pb_dot_suggestions__pb2.SearchBooksResponse.FromString,
+                _registered_method=True)
+
+
+class DiscoveryServiceServicer:
+    """What visitors ask while they choose. It knows no orders and no customers.
+    """
+
+    def RecommendBooks(self, request, context):
+        """For a basket that nobody has ordered yet. A database that is away is no failure: the static list answers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchBooks(self, request, context):
+        """UNAVAILABLE while the database is away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_DiscoveryServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'RecommendBooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecommendBooks,
+                    request_deserializer=utils_dot_pb_dot_suggestions__pb2.RecommendBooksRequest.FromString,
+                    response_serializer=utils_dot_pb_dot_suggestions__pb2.RecommendBooksResponse.SerializeToString,
+            ),
+            'SearchBooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchBooks,
+                    request_deserializer=utils_dot_pb_dot_suggestions__pb2.SearchBooksRequest.FromString,
+                    response_serializer=utils_dot_pb_dot_suggestions__pb2.SearchBooksResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'bookstore.v1.DiscoveryService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('bookstore.v1.DiscoveryService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class DiscoveryService:
+    """What visitors ask while they choose. It knows no orders and no customers.
+    """
+
+    @staticmethod
+    def RecommendBooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bookstore.v1.DiscoveryService/RecommendBooks',
+            utils_dot_pb_dot_suggestions__pb2.RecommendBooksRequest.SerializeToString,
+            utils_dot_pb_dot_suggestions__pb2.RecommendBooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchBooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bookstore.v1.DiscoveryService/SearchBooks',
+            utils_dot_pb_dot_suggestions__pb2.SearchBooksRequest.SerializeToString,
+            utils_dot_pb_dot_suggestions__pb2.SearchBooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -27,3 +27,33 @@ class SuggestionsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns when F has happened. A database that is away is no failure: the static list answers."""
 
 def add_SuggestionsServiceServicer_to_server(servicer: SuggestionsServiceServicer, server: _aio.Server) -> None: ...
+
+class DiscoveryServiceStub:
+    """What visitors ask while they choose. It knows no orders and no customers."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    RecommendBooks: _aio.UnaryUnaryMultiCallable[_suggestions_pb2.RecommendBooksRequest, _suggestions_pb2.RecommendBooksResponse]
+    """For a basket that nobody has ordered yet. A database that is away is no failure: the static list answers."""
+    SearchBooks: _aio.UnaryUnaryMultiCallable[_suggestions_pb2.SearchBooksRequest, _suggestions_pb2.SearchBooksResponse]
+    """UNAVAILABLE while the database is away."""
+
+class DiscoveryServiceServicer(metaclass=_abc_1.ABCMeta):
+    """What visitors ask while they choose. It knows no orders and no customers."""
+
+    @_abc_1.abstractmethod
+    def RecommendBooks(
+        self,
+        request: _suggestions_pb2.RecommendBooksRequest,
+        context: _aio.ServicerContext[_suggestions_pb2.RecommendBooksRequest, _abc.Awaitable[_suggestions_pb2.RecommendBooksResponse]],
+    ) -> _abc.Awaitable[_suggestions_pb2.RecommendBooksResponse]:
+        """For a basket that nobody has ordered yet. A database that is away is no failure: the static list answers."""
+
+    @_abc_1.abstractmethod
+    def SearchBooks(
+        self,
+        request: _suggestions_pb2.SearchBooksRequest,
+        context: _aio.ServicerContext[_suggestions_pb2.SearchBooksRequest, _abc.Awaitable[_suggestions_pb2.SearchBooksResponse]],
+    ) -> _abc.Awaitable[_suggestions_pb2.SearchBooksResponse]:
+        """UNAVAILABLE while the database is away."""
+
+def add_DiscoveryServiceServicer_to_server(servicer: DiscoveryServiceServicer, server: _aio.Server) -> None: ...

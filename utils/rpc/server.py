@@ -64,10 +64,10 @@ class RpcServer:
         await self._grpc_server.start()
         log.info("serving", address=self._bind_address, port=self.port)
 
-    async def set_serving(self, serving: bool) -> None:
-        """What the health service answers (grpc.health.v1)."""
+    async def set_serving(self, serving: bool, part: str = "") -> None:
+        """What the health service answers (grpc.health.v1): for the process, or for a part of it by name."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        await self._health.set("", status)
+        await self._health.set(part, status)
 
     async def stop(self, grace_s: float = 2.0) -> None:
         """Takes no new calls, and gives those in progress `grace_s` seconds to end."""

@@ -41,6 +41,7 @@ async def test_orders_are_answered_in_time_while_the_model_hangs(fake: FakeGener
             service, tmp_path / service, BIND_HOST="127.0.0.1", PORT=str(ports[service]), GOOGLE_API_KEY=KEY,
             # Nobody listens there: suggestions come from the catalogue.
             GOOGLE_API_BASE_URL=fake.url, AI_TIMEOUT_S="30", DATABASE_URL="postgresql://127.0.0.1:1/none",
+            DB_NODES="127.0.0.1:1",
         )
         for service in SERVICES
     ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 
 import pytest
 
@@ -14,10 +14,11 @@ from tests.support.fake_generative_ai import FakeGenerativeAi, Reply, disconnect
 from utils.catalogue import load_catalogue
 from utils.domain.order import Book
 from utils.generative_ai.circuit_breaker import CircuitBreaker
+from utils.generative_ai.client import GenerativeAi
 from utils.observe.counters import counters
 
 CATALOGUE = load_catalogue()
-NEAR = tuple(book.book for book in CATALOGUE[10:30])
+NEAR = tuple(book.book for book in CATALOGUE[30:50])
 
 
 class Store:
@@ -26,10 +27,19 @@ class Store:
     def __init__(self, *, away: bool = False) -> None:
         self.away = away
 
-    async def nearest(self, titles: Sequence[str], limit: int, *, timeout_s: float) -> tuple[Book, ...]:
+    async def nearest_to_taste(
+        self, basket: Collection[str], bought: Collection[str], limit: int, *, timeout_s: float
+    ) -> tuple[Book, ...]:
         if self.away:
             raise StoreUnavailableError("away")
         return NEAR[:limit]
+
+    async def bought(self, customer_hash: str, *, timeout_s: float) -> frozenset[str]:
+        return frozenset({NEAR[0].title})
+
+
+def recommender_with(ai: GenerativeAi, store: Store | None = None, sold_out: Collection[str] = ()) -> Recommender:
+    return Recommender(store or Store(), CATALOGUE, lambda: sold_out, Chooser(ai))
 
 
 def chooses(*books: Book) -> Reply:
@@ -40,7 +50,7 @@ def chooses(*books: Book) -> Reply:
 async def test_the_model_chooses_among_near_books_and_the_nearest_fill_up(fake: FakeGenerativeAi) -> None:
     fake.reply = chooses(NEAR[19], NEAR[4])
     async with client(fake.url) as ai:
-        answer = await Recommender(Store(), CATALOGUE, Chooser(ai)).suggest(["Dune"], 4)
+        answer = await recommender_with(ai).suggest(["Dune"], 4)
     assert (answer.books, answer.source) == ((NEAR[19], NEAR[4], NEAR[0], NEAR[1]), "ai")
     [request] = fake.received
     assert request.data["basket"] == ["Dune"]
@@ -50,7 +60,7 @@ async def test_the_model_chooses_among_near_books_and_the_nearest_fill_up(fake: 
 async def test_a_choice_is_kept_for_its_basket(fake: FakeGenerativeAi) -> None:
     fake.reply = chooses(NEAR[3])
     async with client(fake.url) as ai:
-        recommender = Recommender(Store(), CATALOGUE, Chooser(ai))
+        recommender = recommender_with(ai)
         first = await recommender.suggest(["Dune", "1984"], 3)
         fake.reply = hangs
         assert await recommender.suggest(["1984", "Dune"], 3) == first
@@ -60,9 +70,20 @@ async def test_a_choice_is_kept_for_its_basket(fake: FakeGenerativeAi) -> None:
         assert (await recommender.suggest(["1984", "Dune"], 3)).books[0] == NEAR[5]
 
 
+async def test_it_is_offered_nothing_sold_out_or_bought_before_and_no_history(fake: FakeGenerativeAi) -> None:
+    fake.reply = chooses(NEAR[3])
+    async with client(fake.url) as ai:
+        recommender = recommender_with(ai, sold_out={NEAR[1].title})
+        answer = await recommender.suggest(["Dune"], 3, customer_hash="c0ffee00" * 4)
+    [request] = fake.received
+    assert request.data["basket"] == ["Dune"]
+    assert [book["book_id"] for book in request.data["candidates"]] == [book.book_id for book in NEAR[2:]]
+    assert answer.books == (NEAR[3], NEAR[2], NEAR[4])
+
+
 async def test_without_vectors_it_chooses_among_the_catalogues_subjects(fake: FakeGenerativeAi) -> None:
     async with client(fake.url) as ai:
-        recommender = Recommender(Store(away=True), CATALOGUE, Chooser(ai))
+        recommender = recommender_with(ai, Store(away=True))
         static = await recommender.suggest(["Dune"], 3)
         assert static.source == "static"
         offered = [book["book_id"] for book in fake.received[0].data["candidates"]]
@@ -94,7 +115,7 @@ OUTSIDE = CATALOGUE[0].book
 async def test_without_a_choice_the_nearest_stand(fake: FakeGenerativeAi, reply: Reply, counted: str) -> None:
     fake.reply = reply
     async with client(fake.url, ai_timeout_s=0.3) as ai:
-        answer = await Recommender(Store(), CATALOGUE, Chooser(ai)).suggest(["Dune"], 3)
+        answer = await recommender_with(ai).suggest(["Dune"], 3)
     assert (answer.books, answer.source) == (NEAR[:3], "vectors")
     assert counters() == {f"generative_ai.suggestions.{counted}": 1}
 
@@ -102,7 +123,7 @@ async def test_without_a_choice_the_nearest_stand(fake: FakeGenerativeAi, reply:
 async def test_an_order_with_little_time_left_does_not_wait(fake: FakeGenerativeAi) -> None:
     fake.reply = hangs
     async with client(fake.url, ai_timeout_s=30) as ai:
-        recommender = Recommender(Store(), CATALOGUE, Chooser(ai))
+        recommender = recommender_with(ai)
         started_at = time.monotonic()
         answer = await recommender.suggest(["Dune"], 3, deadline=asyncio.get_running_loop().time() + 0.5)
         assert time.monotonic() - started_at < 0.5
@@ -112,7 +133,7 @@ async def test_an_order_with_little_time_left_does_not_wait(fake: FakeGenerative
 async def test_an_order_that_is_stopped_abandons_its_own_question_only(fake: FakeGenerativeAi) -> None:
     fake.reply = hangs
     async with client(fake.url, CircuitBreaker(failures_max=1), ai_timeout_s=30) as ai:
-        recommender = Recommender(Store(), CATALOGUE, Chooser(ai))
+        recommender = recommender_with(ai)
         stopped = asyncio.create_task(recommender.suggest(["Dune"], 3))
         await asyncio.wait_for(fake.arrived.wait(), 5)
         fake.reply = chooses(NEAR[2])
@@ -124,6 +145,6 @@ async def test_an_order_that_is_stopped_abandons_its_own_question_only(fake: Fak
 
 async def test_a_basket_of_everything_leaves_nothing_to_ask(fake: FakeGenerativeAi) -> None:
     async with client(fake.url) as ai:
-        recommender = Recommender(Store(away=True), CATALOGUE, Chooser(ai))
+        recommender = recommender_with(ai, Store(away=True))
         assert (await recommender.suggest([book.title for book in CATALOGUE], 3)).books == ()
     assert fake.received == []

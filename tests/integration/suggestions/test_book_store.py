@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from pathlib import Path
 
 import msgspec
 import psycopg
 import pytest
 
+import suggestions as schema
 from suggestions.book_store import BookStore, StoreUnavailableError, digest_of, text_of
 from suggestions.encoder import DIMENSIONS
 from tests.support.postgres import PostgresServer
@@ -42,7 +44,7 @@ async def save(store: BookStore, *books: CatalogueBook) -> None:
 
 
 async def titles_near(store: BookStore, *titles: str) -> list[str]:
-    return [book.title for book in await store.nearest(titles, 3, timeout_s=5)]
+    return [book.title for book in await store.nearest_to_taste(titles, (), 3, timeout_s=5)]
 
 
 async def test_nearest_to_the_mean_of_the_basket_come_first(store: BookStore) -> None:
@@ -50,7 +52,7 @@ async def test_nearest_to_the_mean_of_the_basket_come_first(store: BookStore) ->
     await save(store, *BOOKS)
     assert await titles_near(store, A.title) == [B.title, C.title, D.title]
     assert await titles_near(store, C.title, D.title) == [B.title, A.title]
-    assert await store.nearest([A.title], 1, timeout_s=5) == (B.book,)
+    assert await store.nearest_to_taste([A.title], (), 1, timeout_s=5) == (B.book,)
 
 
 async def test_nothing_is_near_a_basket_without_vectors(store: BookStore) -> None:
@@ -59,6 +61,62 @@ async def test_nothing_is_near_a_basket_without_vectors(store: BookStore) -> Non
     assert await titles_near(store, C.title) == []
     assert await titles_near(store, "no such book") == []
     assert await titles_near(store, A.title, C.title) == [B.title]
+
+
+async def test_what_was_bought_says_half_as_much_as_the_basket(store: BookStore) -> None:
+    await seed(store, *BOOKS)
+    await save(store, *BOOKS)
+    by_past = await store.nearest_to_taste((), [A.title], 3, timeout_s=5)
+    assert by_past == (B.book, C.book, D.book)
+    # Twice what C says and once what D says points nearer to B than to A.
+    assert await store.nearest_to_taste([C.title], [D.title], 3, timeout_s=5) == (B.book, A.book)
+    assert await store.nearest_to_taste([A.title], [C.title], 3, timeout_s=5) == (B.book, D.book)
+    assert await store.nearest_to_taste([D.title], ["no such book"], 1, timeout_s=5) == (C.book,)
+
+
+async def test_books_are_found_by_a_vector_and_not_beyond_a_distance(store: BookStore) -> None:
+    await seed(store, *BOOKS)
+    await save(store, *BOOKS)
+
+    async def near(distance_max: float, limit: int = 9) -> list[str]:
+        vector = direction(2, 0)
+        found = await store.nearest_to_vector(vector, limit, distance_max=distance_max, timeout_s=5)
+        return [book.title for book in found]
+
+    assert await near(2) == [A.title, B.title, C.title, D.title]
+    assert await near(2, limit=2) == [A.title, B.title]
+    assert await near(0.5) == [A.title, B.title]
+
+
+async def test_books_are_found_by_their_words_in_any_form_and_without_accents(store: BookStore) -> None:
+    await seed(store, *load_catalogue())
+
+    async def found(text: str) -> list[str]:
+        return [book.title for book in await store.by_words(text, 3, timeout_s=5)]
+
+    assert await found("bronte") == ["Jane Eyre", "Wuthering Heights"]
+    assert (await found("whales"))[0] == "Moby-Dick"
+    # Most of the words, and the title before the description.
+    assert (await found("dragons on the moon"))[0] == "The Girl with the Dragon Tattoo"
+    assert await found("the and of") == []
+    assert await found("'); DROP TABLE prices; -- & | ! <-> :*") == []
+    assert await store.count_books(timeout_s=5) == len(load_catalogue())
+
+
+async def test_words_are_filled_in_where_an_earlier_version_left_none(
+    store: BookStore, postgres: PostgresServer
+) -> None:
+    with psycopg.connect(postgres.dsn) as connection:
+        earlier = Path(schema.__file__).with_name("schema.sql").read_text()
+        created = earlier[: earlier.index("-- What full-text search compares")]
+        connection.execute(created)
+        for book in BOOKS:
+            connection.execute(
+                "INSERT INTO books VALUES (%s, %s, %s, %s, %s, %s)",
+                (book.book_id, book.title, book.author, book.year, list(book.subjects), book.description),
+            )
+    await seed(store, *BOOKS)
+    assert await store.by_words("alphabets", 3, timeout_s=5) == (A.book,)
 
 
 async def test_vectors_stay_when_the_catalogue_is_seeded_again(store: BookStore) -> None:

@@ -1,7 +1,7 @@
 """The catalogue reaches PostgreSQL whenever that is there; vectors are computed once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -23,7 +23,7 @@ class CountingEncoder:
         self.texts: list[str] = []
         self.opened = 0
 
-    def open(self) -> Encoder:
+    async def load(self) -> Encoder:
         self.opened += 1
         return self
 
@@ -45,6 +45,12 @@ class Heard:
             self.has_books = has_books
             self._said.notify_all()
 
+    async def on_vectors(self, complete: bool) -> None:
+        if complete:
+            self.indexed.set()
+        else:
+            self.indexed.clear()
+
     async def books(self, has_books: bool) -> None:
         async with asyncio.timeout(20), self._said:
             await self._said.wait_for(lambda: self.has_books is has_books)
@@ -52,11 +58,11 @@ class Heard:
 
 @asynccontextmanager
 async def running(
-    postgres: PostgresServer, open_encoder: Callable[[], Encoder], books: Sequence[CatalogueBook] = BOOKS
+    postgres: PostgresServer, load_encoder: Callable[[], Awaitable[Encoder]], books: Sequence[CatalogueBook] = BOOKS
 ) -> AsyncIterator[tuple[Heard, BookStore]]:
     store, heard = BookStore(postgres.dsn), Heard()
     await store.open()
-    indexer = Indexer(store, books, open_encoder, on_books=heard.on_books, on_vectors=heard.indexed.set)
+    indexer = Indexer(store, books, load_encoder, on_books=heard.on_books, on_vectors=heard.on_vectors)
     task = asyncio.create_task(indexer.run())
     try:
         yield heard, store
@@ -68,7 +74,7 @@ async def running(
 
 async def test_vectors_are_computed_once_and_again_only_for_a_changed_text(postgres: PostgresServer) -> None:
     encoder = CountingEncoder()
-    async with running(postgres, encoder.open) as (heard, store), asyncio.timeout(20):
+    async with running(postgres, encoder.load) as (heard, store), asyncio.timeout(20):
         await heard.indexed.wait()
         assert encoder.texts == [text_of(book) for book in BOOKS]
         assert await store.digests(timeout_s=5) == {book.book_id: digest_of(text_of(book)) for book in BOOKS}
@@ -77,33 +83,30 @@ async def test_vectors_are_computed_once_and_again_only_for_a_changed_text(postg
     changed = msgspec.structs.replace(BOOKS[0], description="Another description that is long enough to be one.")
     new = load_catalogue()[5]
     encoder.texts.clear()
-    async with running(postgres, encoder.open, (changed, *BOOKS[1:], new)) as (heard, store), asyncio.timeout(20):
+    async with running(postgres, encoder.load, (changed, *BOOKS[1:], new)) as (heard, store), asyncio.timeout(20):
         await heard.indexed.wait()
         assert encoder.texts == [text_of(changed), text_of(new)]
 
 
 async def test_encoder_is_not_loaded_when_every_vector_is_there(postgres: PostgresServer) -> None:
     encoder = CountingEncoder()
-    async with running(postgres, encoder.open) as (heard, store), asyncio.timeout(20):
+    async with running(postgres, encoder.load) as (heard, _store), asyncio.timeout(20):
         await heard.indexed.wait()
-    async with running(postgres, encoder.open) as (heard, store):
-        await heard.books(True)
-        # The indexer's own question comes first in line: once this one is answered, so is that.
-        await store.digests(timeout_s=5)
-        await asyncio.sleep(0.1)
-        assert not heard.indexed.is_set()
+    async with running(postgres, encoder.load) as (heard, _store), asyncio.timeout(20):
+        await heard.indexed.wait()
     assert encoder.opened == 1
 
 
 async def test_books_are_there_before_their_vectors(postgres: PostgresServer) -> None:
     class Failing:
-        def open(self) -> Encoder:
+        async def load(self) -> Encoder:
             raise EncoderError("no weights")
 
-    async with running(postgres, Failing().open) as (heard, store):
+    async with running(postgres, Failing().load) as (heard, store):
         await heard.books(True)
         assert await store.count_books(timeout_s=5) == len(BOOKS)
         assert await store.digests(timeout_s=5) == {}
+        assert not heard.indexed.is_set()
 
 
 async def test_absence_and_return_of_the_database_are_told(
@@ -111,12 +114,15 @@ async def test_absence_and_return_of_the_database_are_told(
 ) -> None:
     monkeypatch.setattr("suggestions.indexer.CHECK_INTERVAL_S", 0.1)
     postgres.stop()
-    async with running(postgres, CountingEncoder().open) as (heard, store):
+    async with running(postgres, CountingEncoder().load) as (heard, store):
         await heard.books(False)
         postgres.start()
         await heard.books(True)
+        async with asyncio.timeout(20):
+            await heard.indexed.wait()
         postgres.stop()
         await heard.books(False)
+        assert not heard.indexed.is_set()
         postgres.start()
         await heard.books(True)
         assert await store.count_books(timeout_s=5) == len(BOOKS)
@@ -124,7 +130,7 @@ async def test_absence_and_return_of_the_database_are_told(
 
 async def test_books_that_somebody_deletes_come_back(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("suggestions.indexer.CHECK_INTERVAL_S", 0.1)
-    async with running(postgres, CountingEncoder().open) as (heard, store):
+    async with running(postgres, CountingEncoder().load) as (heard, store):
         await heard.books(True)
         other = BookStore(postgres.dsn)
         await other.open()
