@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from bookstore.running import RunningSystem
+from tests.e2e.shop_http import shop_http
 
 
 @pytest.fixture(scope="module")
@@ -20,5 +21,5 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
 
 @pytest.fixture
 def http(system: RunningSystem) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=system.orchestrator_url, timeout=60, trust_env=False) as client:
+    with shop_http(system) as client:
         yield client

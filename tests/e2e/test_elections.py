@@ -10,6 +10,7 @@ import pytest
 
 from bookstore.running import RunningSystem
 from bookstore.shop_client import executor_epoch, stock
+from tests.e2e.shop_http import shop_http
 from tests.e2e.test_faults import ORDERS, accept, assert_books_agree, unfinished
 from tests.e2e.waiting import eventually
 
@@ -21,7 +22,7 @@ def running(directory: Path, **settings: str) -> Iterator[tuple[RunningSystem, h
     luck = {"PAYMENT_CARD_SUCCESS_RATE": "1"}
     with (
         RunningSystem(directory, {**luck, **settings}) as system,
-        httpx.Client(base_url=system.orchestrator_url, timeout=60, trust_env=False) as http,
+        shop_http(system) as http,
     ):
         yield system, http
 

@@ -11,6 +11,7 @@ import pytest
 from bookstore.running import RunningSystem
 from bookstore.shop_client import CLUSTERS, captures, leader, order_body, stock
 from bookstore.system import PAYMENT
+from tests.e2e.shop_http import shop_http
 from tests.e2e.waiting import eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -75,14 +76,14 @@ def test_leader_killed_with_orders_in_flight(system: RunningSystem, http: httpx.
 
 
 def test_restart_of_everything_keeps_stock_and_orders(system: RunningSystem) -> None:
-    with httpx.Client(base_url=system.orchestrator_url, timeout=60, trust_env=False) as http:
+    with shop_http(system) as http:
         told = http.post("/checkout", json=order_body(("Clean Code", 3))).json()
         assert told["status"] == "Order Approved"
         accepted = [accept(http, number)[0] for number in range(10)]
     before, captured = stock(system), captures(system)
     system.stop()
     system.start()
-    with httpx.Client(base_url=system.orchestrator_url, timeout=60, trust_env=False) as http:
+    with shop_http(system) as http:
         assert answer(http, told["orderId"])["confirmationCode"] == told["confirmationCode"]
         eventually(lambda: not unfinished(http, accepted), "orders accepted before the restart end", END_TIMEOUT_S)
         assert stock(system)["Clean Code"] == before["Clean Code"]
