@@ -85,6 +85,8 @@ class DatabaseServicer(database_pb2_grpc.DatabaseServiceServicer):
         """Makes the machine as fresh as asked, and returns how old it can be."""
         if consistency == pb.CONSISTENCY_STALE:
             return self._freshness.stale_ms
+        if consistency != pb.CONSISTENCY_LINEARIZABLE:
+            raise InvalidArgument(f"consistency {consistency} is not known")
         with raft_errors():
             await self._node.read_barrier(timeout_s=context.time_remaining())
         return 0

@@ -3,7 +3,8 @@
 Every `..._from_proto` raises InvalidArgument for what is missing or out of its range.
 """
 
-from utils.domain.order import ORDER_ID
+from utils.domain.money import AMOUNT_CENTS_MAX
+from utils.domain.order import ITEMS_MAX, ORDER_ID, QUANTITY_MAX, TITLE_LENGTH_MAX
 from utils.pb import two_phase_commit_pb2 as pb
 from utils.pb.convert import (
     instrument_from_proto,
@@ -24,6 +25,9 @@ from utils.two_phase_commit.messages import (
     Vote,
     VoteKind,
 )
+
+# What a signed 64-bit integer holds, and with it every disk that keeps one of these.
+NUMBER_MAX = 2**63 - 1
 
 _VOTES_TO_PROTO = {
     VoteKind.COMMIT: pb.Vote.KIND_COMMIT,
@@ -48,9 +52,16 @@ def attempt_to_proto(attempt: Attempt) -> pb.Attempt:
 def attempt_from_proto(message: pb.Attempt) -> Attempt:
     if not ORDER_ID.fullmatch(message.order_id):
         raise InvalidArgument("attempt.order_id is not 32 lower-case hexadecimal digits")
-    if message.epoch < 1 or message.number < 1:
-        raise InvalidArgument("attempt.epoch and attempt.number start at 1")
+    if not (1 <= message.epoch <= NUMBER_MAX and 1 <= message.number <= NUMBER_MAX):
+        raise InvalidArgument(f"attempt.epoch and attempt.number are from 1 to {NUMBER_MAX}")
     return Attempt(message.order_id, message.epoch, message.number)
+
+
+def position_from_proto(position: int) -> int:
+    """An index of the queue's log; 0 where it is not said."""
+    if position > NUMBER_MAX:
+        raise InvalidArgument(f"a position is at most {NUMBER_MAX}")
+    return position
 
 
 def transaction_to_proto(transaction: Transaction) -> pb.Transaction:
@@ -64,11 +75,18 @@ def transaction_to_proto(transaction: Transaction) -> pb.Transaction:
 
 
 def transaction_from_proto(message: pb.Transaction) -> Transaction:
-    if not message.items or any(not item.title or item.quantity < 1 for item in message.items):
-        raise InvalidArgument("a transaction has items, each with a title and a quantity of at least 1")
+    if not 1 <= len(message.items) <= ITEMS_MAX:
+        raise InvalidArgument(f"a transaction has from 1 to {ITEMS_MAX} items")
+    for item in message.items:
+        if not 1 <= len(item.title) <= TITLE_LENGTH_MAX or not 1 <= item.quantity <= QUANTITY_MAX:
+            raise InvalidArgument(
+                f"an item has a title of 1 to {TITLE_LENGTH_MAX} characters and a quantity of 1 to {QUANTITY_MAX}"
+            )
+    if message.amount_cents > AMOUNT_CENTS_MAX:
+        raise InvalidArgument(f"amount_cents is at most {AMOUNT_CENTS_MAX}")
     return Transaction(
         attempt_from_proto(message.attempt),
-        message.position,
+        position_from_proto(message.position),
         tuple(priced_item_from_proto(item) for item in message.items),
         message.amount_cents,
         instrument_from_proto(message.instrument),
@@ -101,7 +119,7 @@ def decision_to_proto(decision: Decision) -> pb.Decision:
 
 
 def decision_from_proto(message: pb.Decision) -> Decision:
-    return Decision(attempt_from_proto(message.attempt), message.commit, message.position)
+    return Decision(attempt_from_proto(message.attempt), message.commit, position_from_proto(message.position))
 
 
 def acknowledgement_to_proto(acknowledgement: Acknowledgement) -> pb.Acknowledgement:

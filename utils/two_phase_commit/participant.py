@@ -7,8 +7,9 @@ One record per order, about the highest attempt seen (that is the fence):
        │ └──▶ DECLINED     │ a higher Prepare releases the older hold first
        └────▶ BUSY ────────┘ the same Prepare again
 
-Prepare below the fence, or of an aborted attempt: refused. Prepare at it: the same answer again. Abort(a) raises the
-fence to a, ends what is prepared at or below it, and never touches a commit. Commit(a) acts on exactly a.
+Prepare below the fence, of an aborted attempt, or of one that holds something else: refused. Prepare at it: the same
+answer again. Abort(a) raises the fence to a, ends what is prepared at or below it, and never touches a commit.
+Commit(a) acts on exactly a.
 
 The coordinators say below which position of the queue's log every order is finished. Such an order is answered as
 finished, whatever is asked, and its record may be pruned.
@@ -146,8 +147,11 @@ class Participant(Generic[Work]):
                 return Vote(attempt, VoteKind.ALREADY_COMMITTED, other_attempt=record.attempt)
             if attempt < record.attempt or (attempt == record.attempt and record.phase is Phase.ABORTED):
                 return Vote(attempt, VoteKind.REFUSED, other_attempt=record.attempt)
-            if attempt == record.attempt and record.phase is Phase.PREPARED:
+            if attempt == record.attempt and record.phase is Phase.PREPARED and work == record.work:
                 return Vote(attempt, VoteKind.COMMIT)
+            if attempt == record.attempt and record.phase is Phase.PREPARED:
+                # Another content under the same number: what is held stays held, and this is no vote for it.
+                return Vote(attempt, VoteKind.REFUSED, other_attempt=record.attempt)
             if attempt == record.attempt and record.phase is Phase.DECLINED:
                 return Vote(attempt, VoteKind.ABORT, record.reasons)
             if record.phase is Phase.PREPARED:

@@ -98,6 +98,14 @@ async def test_a_write_without_request_id_or_value_is_refused(primary: Primary) 
     assert primary.consensus.commands == []
 
 
+async def test_an_unknown_consistency_is_refused(primary: Primary) -> None:
+    consistency: Any = 7
+    with pytest.raises(InvalidArgument, match="consistency 7"):
+        await primary.read("stock:Book A", consistency)
+    with pytest.raises(InvalidArgument, match="consistency 7"):
+        await primary.ReadAll(pb.ReadAllRequest(consistency=consistency), Context())
+
+
 async def test_decrement_says_what_is_left(primary: Primary) -> None:
     response = await primary.decrement("Book A", 3)
     assert (response.stock, response.version) == (7, 2)

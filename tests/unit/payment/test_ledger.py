@@ -157,7 +157,7 @@ def test_a_restored_ledger_knows_everything_that_its_changes_said() -> None:
     again.restore(entries.values(), finished_below=3)
     assert set(again.in_doubt) == {attempt(order=1), attempt(order=4)}
     assert state(again, 2) is PaymentState.CAPTURED
-    assert again.prepare(transaction(attempt(order=1))).kind is VoteKind.COMMIT
+    assert again.prepare(transaction(attempt(order=1), amount_cents=1)).kind is VoteKind.COMMIT
     assert again.decide(commit(attempt(order=2))) == ledger.decide(commit(attempt(order=2)))
     assert again.prepare(transaction(attempt(order=3))).kind is VoteKind.REFUSED
     assert again.finished_below == 3

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.unit.two_phase_commit_participant.words import attempt, order_id, transaction
-from utils.domain.order import Reason
+from utils.domain.money import AMOUNT_CENTS_MAX
+from utils.domain.order import ITEMS_MAX, QUANTITY_MAX, TITLE_LENGTH_MAX, Reason
 from utils.pb import two_phase_commit_pb2 as pb
 from utils.rpc.errors import InvalidArgument
 from utils.two_phase_commit import convert
@@ -65,6 +66,8 @@ def test_a_word_comes_back_as_it_was(
         pb.Attempt(order_id="ABC", epoch=1, number=1),
         pb.Attempt(order_id=order_id(1), number=1),
         pb.Attempt(order_id=order_id(1), epoch=1),
+        pb.Attempt(order_id=order_id(1), epoch=2**63, number=1),
+        pb.Attempt(order_id=order_id(1), epoch=1, number=2**64 - 1),
     ],
 )
 def test_a_malformed_attempt_is_refused(malformed: pb.Attempt) -> None:
@@ -72,18 +75,33 @@ def test_a_malformed_attempt_is_refused(malformed: pb.Attempt) -> None:
         convert.attempt_from_proto(malformed)
 
 
-def test_a_transaction_without_items_is_refused() -> None:
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda message: message.ClearField("attempt"),
+        lambda message: message.ClearField("items"),
+        lambda message: message.items.extend([message.items[0]] * ITEMS_MAX),
+        lambda message: message.ClearField("instrument"),
+        lambda message: setattr(message.instrument, "method", 99),
+        lambda message: setattr(message, "amount_cents", AMOUNT_CENTS_MAX + 1),
+        lambda message: setattr(message, "position", 2**63),
+        lambda message: setattr(message.items[0], "quantity", 0),
+        lambda message: setattr(message.items[0], "quantity", QUANTITY_MAX + 1),
+        lambda message: setattr(message.items[0], "title", ""),
+        lambda message: setattr(message.items[0], "title", "x" * (TITLE_LENGTH_MAX + 1)),
+    ],
+)
+def test_a_malformed_transaction_is_refused(spoil: Callable[[pb.Transaction], None]) -> None:
     message = convert.transaction_to_proto(transaction(attempt()))
-    del message.items[:]
+    assert convert.transaction_from_proto(message) == transaction(attempt())
+    spoil(message)
     with pytest.raises(InvalidArgument):
         convert.transaction_from_proto(message)
 
 
-def test_an_item_without_copies_is_refused() -> None:
-    message = convert.transaction_to_proto(transaction(attempt()))
-    message.items[0].quantity = 0
+def test_a_decision_at_no_position_of_any_log_is_refused() -> None:
     with pytest.raises(InvalidArgument):
-        convert.transaction_from_proto(message)
+        convert.decision_from_proto(pb.Decision(attempt=convert.attempt_to_proto(attempt()), position=2**63))
 
 
 def test_an_unspecified_vote_or_resolution_is_refused() -> None:

@@ -37,6 +37,14 @@ def test_prepare_again_gets_the_same_vote_and_holds_once(node: Node) -> None:
     assert node.business.asked == [attempt()]
 
 
+def test_another_content_under_the_same_number_gets_no_vote_and_changes_nothing(node: Node) -> None:
+    node.ask(attempt())
+    other = node.prepare(attempt(), 10, "other work")
+    assert other == Vote(attempt(), VoteKind.REFUSED, other_attempt=attempt())
+    assert node.records[attempt().order_id].work == "work"
+    assert node.ask(attempt()).kind is VoteKind.COMMIT
+
+
 def test_a_no_is_the_same_for_ever_and_holds_nothing(node: Node) -> None:
     node.business.verdict = NO
     assert node.ask(attempt()) == Vote(attempt(), VoteKind.ABORT, (SOLD_OUT,))

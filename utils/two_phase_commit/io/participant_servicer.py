@@ -13,6 +13,7 @@ from utils.rpc.errors import Internal, InvalidArgument
 from utils.two_phase_commit.convert import (
     acknowledgement_to_proto,
     decision_from_proto,
+    position_from_proto,
     transaction_from_proto,
     vote_to_proto,
 )
@@ -41,9 +42,8 @@ class ParticipantServicer(two_phase_commit_pb2_grpc.ParticipantServiceServicer):
     async def Prepare(self, request: pb.PrepareRequest, context: Any) -> pb.PrepareResponse:
         _limit(len(request.transactions))
         transactions = [transaction_from_proto(message) for message in request.transactions]
-        votes = await self._participant.prepare(
-            transactions, request.finished_below, timeout_s=context.time_remaining()
-        )
+        finished_below = position_from_proto(request.finished_below)
+        votes = await self._participant.prepare(transactions, finished_below, timeout_s=context.time_remaining())
         for vote in votes:
             count(f"participant.votes.{vote.kind}")
             log.info(
