@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bookstore.state import read_state
-from bookstore.system import DB_NODES, HOST
+from bookstore.system import HOST
 from utils.db_client.client import DatabaseClient, DatabaseEntry
 from utils.db_client.keys import PRICE_PREFIX, STOCK_PREFIX
 from utils.rpc.errors import ServiceError
@@ -134,7 +134,7 @@ def _running_nodes(data_directory: Path) -> list[str]:
     system = read_state(data_directory)
     if system is None:
         sys.exit("No bookstore runs here: `make up` starts one, or name the nodes of another with --nodes.")
-    return [f"{HOST}:{system.process(node).port}" for node in DB_NODES]
+    return [f"{HOST}:{system.process(node).port}" for node in system.nodes("db_node")]
 
 
 def _addresses(text: str) -> list[str]:

@@ -131,7 +131,7 @@ def leader(system: RunningSystem, cluster: str) -> str:
     async def find() -> str:
         async with asyncio.timeout(30):
             while True:
-                for node in CLUSTERS[cluster]:
+                for node in system.state.nodes(cluster):
                     if await ask(node):
                         return node
                 await asyncio.sleep(0.1)
@@ -152,10 +152,10 @@ def executor_epoch(system: RunningSystem) -> int:
         return await _with_channel(lambda: Channel(system.address(node)), status)
 
     async def highest() -> int:
-        return max([await ask(node) for node in EXECUTOR_NODES])
+        return max([await ask(node) for node in system.state.nodes("order_executor")])
 
     return runtime().run(highest())
 
 
 def _database(system: RunningSystem) -> DatabaseClient:
-    return DatabaseClient([system.address(node) for node in DB_NODES])
+    return DatabaseClient([system.address(node) for node in system.state.nodes("db_node")])

@@ -8,6 +8,8 @@ from typing import IO
 
 import msgspec
 
+from bookstore.system import CLUSTER_NODES_MAX, nodes_of
+
 STATE_FILE = "system.json"
 LOCK_FILE = "system.lock"
 _LOCK_TRIES = 10
@@ -32,6 +34,11 @@ class SystemState(msgspec.Struct, frozen=True):
 
     def process(self, name: str) -> ProcessState:
         return next(process for process in self.processes if process.name == name)
+
+    def nodes(self, cluster: str) -> tuple[str, ...]:
+        """The names of a cluster's nodes."""
+        known = nodes_of(cluster, CLUSTER_NODES_MAX)
+        return tuple(process.name for process in self.processes if process.name in known)
 
 
 def write_state(data_directory: Path, state: SystemState) -> None:

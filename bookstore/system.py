@@ -5,7 +5,7 @@ import random
 import secrets
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -16,23 +16,43 @@ ORCHESTRATOR: Final = "orchestrator"
 POSTGRES: Final = "postgres"
 TRIO: Final = ("transaction_verification", "fraud_detection", "suggestions")
 PAYMENT: Final = "payment-service"
-QUEUE_NODES: Final = ("order_queue_1", "order_queue_2", "order_queue_3")
-EXECUTOR_NODES: Final = ("order_executor_1", "order_executor_2", "order_executor_3")
-DB_NODES: Final = ("db-node1", "db-node2", "db-node3")
+# Clusters by the module that their nodes run, with how the nodes are called and where their ports begin.
+_NAMES: Final = {"db_node": "db-node", "order_queue": "order_queue_", "order_executor": "order_executor_"}
+_FIRST_PORTS: Final = {"db_node": 15066, "order_queue": 15071, "order_executor": 15061}
+CLUSTER_NODES: Final = 3
+CLUSTER_NODES_MAX: Final = 5
 
-# Below 32768, where the kernel's ephemeral ports begin.
-PORTS: Final = {
-    PAGE: 8080,
-    ORCHESTRATOR: 8081,
-    "fraud_detection": 15051,
-    "transaction_verification": 15052,
-    "suggestions": 15053,
-    **{node: 15061 + number for number, node in enumerate(EXECUTOR_NODES)},
-    **{node: 15066 + number for number, node in enumerate(DB_NODES)},
-    **{node: 15071 + number for number, node in enumerate(QUEUE_NODES)},
-    PAYMENT: 15080,
-    POSTGRES: 15432,
-}
+
+def nodes_of(cluster: str, count: int = CLUSTER_NODES) -> tuple[str, ...]:
+    """The names of the first `count` nodes."""
+    return tuple(f"{_NAMES[cluster]}{number}" for number in range(1, count + 1))
+
+
+QUEUE_NODES: Final = nodes_of("order_queue")
+EXECUTOR_NODES: Final = nodes_of("order_executor")
+DB_NODES: Final = nodes_of("db_node")
+
+
+def usual_ports(cluster_nodes: int = CLUSTER_NODES) -> dict[str, int]:
+    """The port of each process, with so many nodes in each cluster."""
+    # Below 32768, where the kernel's ephemeral ports begin.
+    return {
+        PAGE: 8080,
+        ORCHESTRATOR: 8081,
+        "fraud_detection": 15051,
+        "transaction_verification": 15052,
+        "suggestions": 15053,
+        **{
+            node: _FIRST_PORTS[cluster] + number
+            for cluster in ("order_executor", "db_node", "order_queue")
+            for number, node in enumerate(nodes_of(cluster, cluster_nodes))
+        },
+        PAYMENT: 15080,
+        POSTGRES: 15432,
+    }
+
+
+PORTS: Final = usual_ports()
 
 
 @dataclass(frozen=True)
@@ -46,11 +66,11 @@ class ProcessSpec:
     probe: Literal["grpc", "http", "postgres"]
 
 
-def free_ports() -> dict[str, int]:
+def free_ports(names: Collection[str] = PORTS) -> dict[str, int]:
     """A port for each process that nobody listens on now, for a second system beside the first."""
     ports: dict[str, int] = {}
     candidates = random.SystemRandom().sample(range(20_000, 32_000), 400)
-    for name in PORTS:
+    for name in names:
         while name not in ports:
             port = candidates.pop()
             with socket.socket() as probe:
@@ -83,11 +103,16 @@ def secret(data_directory: Path, name: str) -> str:
 
 
 def processes(data_directory: Path, ports: Mapping[str, int], database_url: str) -> list[ProcessSpec]:
-    """Every process but PostgreSQL, in the order in which they are best started."""
+    """Every process but PostgreSQL, in the order in which they are best started; as many nodes as have ports."""
+    clusters = {
+        cluster: tuple(node for node in nodes_of(cluster, CLUSTER_NODES_MAX) if node in ports) for cluster in _NAMES
+    }
     specs = [
-        *(_cluster_node("db_node", node, DB_NODES, data_directory, ports) for node in DB_NODES),
-        *(_cluster_node("order_queue", node, QUEUE_NODES, data_directory, ports) for node in QUEUE_NODES),
-        *(_cluster_node("order_executor", node, EXECUTOR_NODES, data_directory, ports) for node in EXECUTOR_NODES),
+        *(
+            _cluster_node(cluster, node, nodes, data_directory, ports)
+            for cluster, nodes in clusters.items()
+            for node in nodes
+        ),
         _service("payment", PAYMENT, ports, {"DATA_DIR": str(data_directory / PAYMENT)}),
         *(_service(name, name, ports, {}) for name in TRIO),
     ]
@@ -95,9 +120,9 @@ def processes(data_directory: Path, ports: Mapping[str, int], database_url: str)
     specs.append(_web(ORCHESTRATOR, ports, {"CORS_ORIGINS": ",".join(page_origins(ports))}))
     specs.append(_web(PAGE, ports, {"ORCHESTRATOR_PORT": str(ports[ORCHESTRATOR])}))
     shared = {
-        "ORDER_QUEUE": _addresses(QUEUE_NODES, ports),
-        "ORDER_EXECUTOR": _addresses(EXECUTOR_NODES, ports),
-        "DB_NODES": _addresses(DB_NODES, ports),
+        "ORDER_QUEUE": _addresses(clusters["order_queue"], ports),
+        "ORDER_EXECUTOR": _addresses(clusters["order_executor"], ports),
+        "DB_NODES": _addresses(clusters["db_node"], ports),
         "PAYMENT_SERVICE": f"{HOST}:{ports[PAYMENT]}",
         "TRANSACTION_VERIFICATION": f"{HOST}:{ports['transaction_verification']}",
         "FRAUD_DETECTION": f"{HOST}:{ports['fraud_detection']}",

@@ -13,7 +13,16 @@ from rich.console import Console
 from bookstore import postgres, state
 from bookstore.health import Prober
 from bookstore.supervisor import Supervised, Supervisor, tail
-from bookstore.system import PAGE, PORTS, free_ports, ports_in_use, processes
+from bookstore.system import (
+    CLUSTER_NODES,
+    CLUSTER_NODES_MAX,
+    DB_NODES,
+    PAGE,
+    free_ports,
+    ports_in_use,
+    processes,
+    usual_ports,
+)
 from bookstore.table import process_table
 
 # A cluster that cannot write its log steps down; better to say so before it starts.
@@ -35,9 +44,32 @@ async def up(data_directory: Path, *, on_free_ports: bool) -> None:
     with held:
         # What a supervisor that was killed has left says nothing of this one.
         (data_directory / state.STATE_FILE).unlink(missing_ok=True)
-        ports = free_ports() if on_free_ports else PORTS
+        ports = usual_ports(_cluster_nodes(data_directory))
+        if on_free_ports:
+            ports = free_ports(ports)
         _check_machine(data_directory, ports)
         await _run(data_directory, ports)
+
+
+def _cluster_nodes(data_directory: Path) -> int:
+    """How many nodes each cluster has: CLUSTER_NODES says it to a new bookstore, which keeps to it.
+
+    A node that is told of fewer others than it had would count a minority for a majority.
+    """
+    text = os.environ.get("CLUSTER_NODES", "")
+    if text and not (text.isdecimal() and 1 <= int(text) <= CLUSTER_NODES_MAX):
+        raise CannotStart(f"CLUSTER_NODES must be from 1 to {CLUSTER_NODES_MAX}, not {text!r}")
+    kept = data_directory / "cluster_nodes"
+    if not kept.exists():
+        # Before this file there were always so many.
+        is_new = not (data_directory / DB_NODES[0]).exists()
+        kept.write_text(text if text and is_new else str(CLUSTER_NODES))
+    if text and text != kept.read_text():
+        raise CannotStart(
+            f"the clusters in {data_directory} have {kept.read_text()} nodes each, not CLUSTER_NODES={text}: "
+            "`make reset` deletes them, --data-dir starts others"
+        )
+    return int(kept.read_text())
 
 
 def _check_machine(data_directory: Path, ports: Mapping[str, int]) -> None:

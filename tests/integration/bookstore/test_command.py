@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bookstore import protobuf, state
-from bookstore.system import HOST, PORTS, free_ports, ports_in_use, secret
+from bookstore.system import HOST, PORTS, free_ports, ports_in_use, secret, usual_ports
 
 
 def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -57,6 +59,29 @@ def test_a_port_in_use_is_named() -> None:
         listener.listen()
         port = listener.getsockname()[1]
         assert ports_in_use({"orchestrator": port, "frontend": free_ports()["frontend"]}) == {"orchestrator": port}
+
+
+@pytest.mark.parametrize("count", ["0", "6", "three", "-1"])
+def test_a_wrong_number_of_nodes_is_refused(tmp_path: Path, count: str) -> None:
+    outcome = run("--data-dir", str(tmp_path), "up", "--free-ports", CLUSTER_NODES=count)
+    assert outcome.returncode == 1
+    assert "CLUSTER_NODES must be from 1 to 5" in outcome.stderr
+
+
+@pytest.mark.parametrize("made_before", ["with this file", "without it"])
+def test_the_number_of_nodes_is_not_changed_under_data_that_is_there(tmp_path: Path, made_before: str) -> None:
+    (tmp_path / "db-node1").mkdir()
+    if made_before == "with this file":
+        (tmp_path / "cluster_nodes").write_text("3")
+    outcome = run("--data-dir", str(tmp_path), "up", "--free-ports", CLUSTER_NODES="1")
+    assert outcome.returncode == 1
+    assert "have 3 nodes each, not CLUSTER_NODES=1" in outcome.stderr
+
+
+def test_the_usual_ports_are_different_and_their_nodes_keep_them_in_larger_clusters() -> None:
+    five = usual_ports(5)
+    assert len(set(five.values())) == len(five) == len(PORTS) + 6
+    assert PORTS.items() < five.items()
 
 
 def test_free_ports_are_different_and_below_the_ephemeral_range() -> None:
