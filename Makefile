@@ -1,5 +1,5 @@
 # Each target sets up whatever it needs: Python 3.11+, make and a package registry are enough.
-.PHONY: help setup up down reset status test test-fast check format proto bench bench-fraud bench-raft chaos sim model
+.PHONY: help setup up down reset status test test-fast check format proto bench bench-fraud bench-raft chaos sim model linearizability
 .DEFAULT_GOAL := help
 
 export UV_PYTHON_DOWNLOADS := never
@@ -66,6 +66,9 @@ chaos: setup ## Breaks a bookstore of its own while clients order, and checks ev
 
 sim: setup ## Simulates Raft clusters under faults, from seeds (SEEDS=n)
 	@$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),300)
+
+linearizability: setup ## Kills, pauses and cuts off nodes, and checks what clients were told (ROUNDS=n, SEED=n)
+	@$(PYTHON) -m tests.linearizability $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 model: setup ## Explores a model of the order protocol, with the real code in lockstep
 	@$(PYTHON) -m tests.model

@@ -84,6 +84,7 @@ class _Search:
                 answer = _Event(number, operation, operation.returned_at)
                 events += (_Event(number, operation, operation.called_at, answer), answer)
         self._head = last = _Event(-1, Operation("", None, -1), -1)
+        self._unanswered.sort(key=lambda event: event.moment)
         for event in sorted(events, key=lambda event: event.moment):
             last.following, event.previous = event, last
             last = event
@@ -96,15 +97,20 @@ class _Search:
     def candidates(self, chosen: int) -> Iterator[_Event]:
         """Which could come next: whatever was called before the first return.
 
-        Those that nobody answered come last: most of them had no effect, or not yet.
+        Those that nobody answered come last: most of them had no effect, or not yet. Of those that are alike only the
+        first is tried, as nobody can tell which it was.
         """
         event = self._head.following
         while event is not None and event.answer is not None:
             yield event
             event = event.following
-        for call in self._unanswered:
-            if event is not None and call.moment < event.moment and not chosen >> call.number & 1:
-                yield call
+        tried: set[Any] = set()
+        for one in self._unanswered:
+            if event is None or one.moment > event.moment:
+                return
+            if not chosen >> one.number & 1 and one.operation.call not in tried:
+                tried.add(one.operation.call)
+                yield one
 
 
 def check(model: Model, operations: Sequence[Operation], *, steps_max: int = STEPS_MAX) -> Violation | None:
@@ -123,7 +129,9 @@ def check(model: Model, operations: Sequence[Operation], *, steps_max: int = STE
         if event is not None:
             following = model.step(state, event.operation.call, event.operation.result)
             place = (chosen | 1 << event.number, following)
-            if following is not None and place not in seen:
+            # Without an answer, to have had no effect and to be left out is the same.
+            is_in_vain = event.answer is None and following == state
+            if following is not None and place not in seen and not is_in_vain:
                 seen.add(place)
                 path.append((event, state, candidates))
                 chosen, state = place

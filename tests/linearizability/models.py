@@ -1,10 +1,12 @@
 """What the replicated register and the queue do when one client uses them at a time."""
 
+import dataclasses
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.linearizability.history import UNKNOWN
+from tests.linearizability.history import UNKNOWN, Operation
 
 # A register: its value and version. A version grows by one with each write.
 Register = tuple[str | None, int]
@@ -42,6 +44,19 @@ class RegisterModel:
                 return state if result in (UNKNOWN, None) else None
             case Write() | WriteAt():
                 return (call.value, version + 1) if result in (UNKNOWN, version + 1) else None
+
+
+def without_unread_values(operations: Sequence[Operation]) -> list[Operation]:
+    """Writes that nobody answered and whose values nobody read are alike: what they wrote does not matter."""
+    read = {one.result[0] for one in operations if isinstance(one.call, Read) and one.returned_at is not None}
+    return [
+        dataclasses.replace(operation, call=dataclasses.replace(operation.call, value="not read"))
+        if operation.returned_at is None
+        and isinstance(operation.call, Write | WriteAt)
+        and operation.call.value not in read
+        else operation
+        for operation in operations
+    ]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from tests.linearizability.models import (
     RegisterModel,
     Write,
     WriteAt,
+    without_unread_values,
 )
 
 
@@ -98,6 +99,28 @@ def test_many_unanswered_writes_do_not_make_the_search_explode() -> None:
         recorded.answered("writer", Write("x"), recorded.call(), version)
         recorded.answered("reader", Read(), recorded.call(), ("x", version))
     assert check(RegisterModel(), recorded.operations, steps_max=100_000) is None
+
+
+def test_unanswered_writes_that_took_effect_unseen_do_not_make_the_search_explode() -> None:
+    """Every second version is that of a write that nobody answered and nobody read; the last answer is wrong."""
+    recorded = History()
+    for number in range(40):
+        recorded.unanswered(f"lost {number}", Write(f"lost {number}"), recorded.call())
+    for version in range(2, 62, 2):
+        recorded.answered("writer", Write("x"), recorded.call(), version)
+        recorded.answered("reader", Read(), recorded.call(), ("x", version))
+    operations = without_unread_values(recorded.operations)
+    assert check(RegisterModel(), operations, steps_max=100_000) is None
+    recorded.answered("reader", Read(), recorded.call(), ("x", 60 + 10 + 2))
+    operations = without_unread_values(recorded.operations)
+    assert check(RegisterModel(), operations, steps_max=100_000) is not None
+
+
+def test_an_unanswered_write_keeps_its_value_if_somebody_read_it() -> None:
+    lines = ((0, None, Write("a"), UNKNOWN), (1, None, WriteAt("b", 1), UNKNOWN), (2, 3, Read(), ("b", 2)))
+    operations = without_unread_values(history(*lines))
+    assert [operation.call for operation in operations] == [Write("not read"), WriteAt("b", 1), Read()]
+    assert check(RegisterModel(), operations) is None
 
 
 POSITIONS = {1: 10, 2: 20, 3: 30}
