@@ -139,22 +139,30 @@ def leader(system: RunningSystem, cluster: str) -> str:
     return runtime().run(find())
 
 
-def executor_epoch(system: RunningSystem) -> int:
-    """The highest epoch that any executor knows of."""
+def executor_leader(system: RunningSystem) -> tuple[str, int]:
+    """The executor that leads, however they elect, and its epoch; waits for one. Raises TimeoutError after 30 s."""
 
-    async def ask(node: str) -> int:
-        async def status(channel: Any) -> int:
+    async def ask(node: str) -> tuple[str, int] | None:
+        async def status(channel: Any) -> tuple[str, int] | None:
             stub = order_executor_pb2_grpc.OrderExecutorServiceStub(channel)
-            answer = await stub.GetExecutorStatus(order_executor_pb2.GetExecutorStatusRequest(), timeout=RPC_TIMEOUT_S)
-            epoch: int = answer.epoch
-            return epoch
+            try:
+                answer = await stub.GetExecutorStatus(order_executor_pb2.GetExecutorStatusRequest(), timeout=2)
+            except ServiceError:
+                return None
+            return (node, answer.epoch) if answer.is_leader else None
 
         return await _with_channel(lambda: Channel(system.address(node)), status)
 
-    async def highest() -> int:
-        return max([await ask(node) for node in system.state.nodes("order_executor")])
+    async def find() -> tuple[str, int]:
+        async with asyncio.timeout(30):
+            while True:
+                asked = [await ask(node) for node in system.state.nodes("order_executor")]
+                if leaders := [found for found in asked if found is not None]:
+                    # Of two that believe to lead, the newer one does.
+                    return max(leaders, key=lambda found: found[1])
+                await asyncio.sleep(0.1)
 
-    return runtime().run(highest())
+    return runtime().run(find())
 
 
 def _database(system: RunningSystem) -> DatabaseClient:

@@ -21,6 +21,8 @@ _NAMES: Final = {"db_node": "db-node", "order_queue": "order_queue_", "order_exe
 _FIRST_PORTS: Final = {"db_node": 15066, "order_queue": 15071, "order_executor": 15061}
 CLUSTER_NODES: Final = 3
 CLUSTER_NODES_MAX: Final = 5
+# Executors by Bully: the highest leads, and takes over again when it is back.
+BULLY_EXECUTORS: Final = 4
 
 
 def nodes_of(cluster: str, count: int = CLUSTER_NODES) -> tuple[str, ...]:
@@ -34,7 +36,9 @@ DB_NODES: Final = nodes_of("db_node")
 
 
 def usual_ports(cluster_nodes: int = CLUSTER_NODES) -> dict[str, int]:
-    """The port of each process, with so many nodes in each cluster."""
+    """The port of each process, with so many nodes in each cluster; of executors by Bully there are four."""
+    executors = BULLY_EXECUTORS if os.environ.get("EXECUTOR_ELECTION") == "bully" else cluster_nodes
+    counts = {"order_executor": executors, "db_node": cluster_nodes, "order_queue": cluster_nodes}
     # Below 32768, where the kernel's ephemeral ports begin.
     return {
         PAGE: 8080,
@@ -44,8 +48,8 @@ def usual_ports(cluster_nodes: int = CLUSTER_NODES) -> dict[str, int]:
         "suggestions": 15053,
         **{
             node: _FIRST_PORTS[cluster] + number
-            for cluster in ("order_executor", "db_node", "order_queue")
-            for number, node in enumerate(nodes_of(cluster, cluster_nodes))
+            for cluster, count in counts.items()
+            for number, node in enumerate(nodes_of(cluster, count))
         },
         PAYMENT: 15080,
         POSTGRES: 15432,

@@ -4,6 +4,9 @@ import enum
 
 import msgspec
 
+from utils.two_phase_commit.actions import OrderDecision
+from utils.two_phase_commit.decision_log import Command as DecisionCommand
+from utils.two_phase_commit.fenced_log import Epoch
 from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Vote
 
 Value = int | str
@@ -53,7 +56,22 @@ class Decide(msgspec.Struct, frozen=True, tag=True):
     decisions: tuple[Decision, ...]
 
 
-Command = Write | DecrementStock | Seed | Prepare | Decide
+class RaiseEpoch(msgspec.Struct, frozen=True, tag=True):
+    """A node starts to lead the executors: compare-and-set of their epoch."""
+
+    expected_number: int
+    node_id: str
+    incarnation: str
+
+
+class RecordDecisions(msgspec.Struct, frozen=True, tag=True):
+    """Of the executors' leader, if the epoch is still its own."""
+
+    epoch: Epoch
+    commands: tuple[DecisionCommand, ...]
+
+
+Command = Write | DecrementStock | Seed | Prepare | Decide | RaiseEpoch | RecordDecisions
 
 
 class Written(msgspec.Struct, frozen=True, tag=True):
@@ -82,4 +100,6 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
 
 
 WriteResult = Written | StockLeft | Refusal
-Result = WriteResult | tuple[Vote, ...] | tuple[Acknowledgement, ...] | None
+# None in place of a decision: the order has none.
+Recorded = tuple[OrderDecision | None, ...]
+Result = WriteResult | tuple[Vote, ...] | tuple[Acknowledgement, ...] | Epoch | Recorded | None

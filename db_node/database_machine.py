@@ -4,9 +4,21 @@ from typing import assert_never
 
 import msgspec
 
-from db_node.commands import Command, Decide, DecrementStock, Prepare, Result, Seed, Write, WriteResult
+from db_node.commands import (
+    Command,
+    Decide,
+    DecrementStock,
+    Prepare,
+    RaiseEpoch,
+    RecordDecisions,
+    Result,
+    Seed,
+    Write,
+    WriteResult,
+)
 from db_node.keyspace import Entry, Keyspace, Stored
 from db_node.remembered_requests import Answered, RememberedRequests
+from utils.two_phase_commit.fenced_log import NO_EPOCH, Epoch, FencedLog
 from utils.two_phase_commit.messages import Attempt
 from utils.two_phase_commit.participant import Participant, Record
 
@@ -23,6 +35,11 @@ class _State(msgspec.Struct):
     clients: dict[str, Answered]
     records: dict[str, Record[Quantities]]
     finished_below: int
+    # Of executors that elect their leader by Bully.
+    epoch: Epoch = NO_EPOCH
+    decisions: bytes | None = None
+    # Of any attempt, also of those that are forgotten.
+    highest_epoch: int = 0
 
 
 def encode(command: Command) -> bytes:
@@ -37,6 +54,8 @@ class DatabaseMachine:
         self._keyspace = Keyspace()
         self._requests = RememberedRequests()
         self._participant = Participant[Quantities](self._keyspace)
+        self._executors = FencedLog()
+        self._highest_epoch = 0
 
     def apply(self, index: int, command: bytes) -> Result:
         return self._apply(_decoder.decode(command))
@@ -48,6 +67,9 @@ class DatabaseMachine:
                 self._requests.clients,
                 self._participant.records,
                 self._participant.finished_below,
+                self._executors.epoch,
+                self._executors.decisions.snapshot(),
+                self._highest_epoch,
             )
         )
 
@@ -55,6 +77,9 @@ class DatabaseMachine:
         state = msgspec.msgpack.decode(snapshot, type=_State)
         self._requests.restore(state.clients)
         self._participant.restore(state.records, state.finished_below)
+        self._executors.restore(state.epoch, state.decisions)
+        remembered = (record.attempt.epoch for record in state.records.values())
+        self._highest_epoch = max(state.highest_epoch, *remembered, 0)
         held = [record.work for record in state.records.values() if record.work is not None]
         self._keyspace.restore(state.stored, held)
 
@@ -80,6 +105,11 @@ class DatabaseMachine:
         record = self._participant.records.get(order_id)
         return record.work or {} if record else {}
 
+    @property
+    def executors(self) -> FencedLog:
+        """The epoch of the executors' leader and its decisions; to be read only."""
+        return self._executors
+
     def _apply(self, command: Command) -> Result:
         match command:
             case Write() | DecrementStock():
@@ -90,11 +120,17 @@ class DatabaseMachine:
             case Prepare(orders, finished_below):
                 self._participant.finish_below(finished_below)
                 self._participant.prune()
+                self._highest_epoch = max(self._highest_epoch, *(order.attempt.epoch for order in orders), 0)
                 return tuple(
                     self._participant.prepare(order.attempt, order.position, order.quantities) for order in orders
                 )
             case Decide(decisions):
                 return tuple(self._participant.decide(decision) for decision in decisions)
+            case RaiseEpoch(expected_number, node_id, incarnation):
+                # Executors that elected by Raft before have left their terms as epochs.
+                return self._executors.raise_epoch(expected_number, node_id, incarnation, above=self._highest_epoch)
+            case RecordDecisions(epoch, commands):
+                return self._executors.record(epoch, commands)
         assert_never(command)
 
     def _write_once(self, command: Write | DecrementStock) -> WriteResult:

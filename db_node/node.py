@@ -7,6 +7,7 @@ from typing import Any
 from db_node.commands import Seed
 from db_node.config import DatabaseConfig
 from db_node.database_machine import DatabaseMachine, encode
+from db_node.decision_servicer import DecisionLogServicer
 from db_node.freshness import Freshness
 from db_node.replicated_participant import ReplicatedParticipant
 from db_node.servicer import DatabaseServicer
@@ -14,6 +15,7 @@ from utils.catalogue import CatalogueBook
 from utils.db_client.keys import price_key, stock_key
 from utils.observe.logging import get_logger
 from utils.pb.database_pb2_grpc import add_DatabaseServiceServicer_to_server
+from utils.pb.decision_log_pb2_grpc import add_DecisionLogServiceServicer_to_server
 from utils.pb.two_phase_commit_pb2_grpc import add_ParticipantServiceServicer_to_server
 from utils.raft.consensus import Consensus
 from utils.raft.errors import RaftError
@@ -46,6 +48,8 @@ class DatabaseNode:
         database = DatabaseServicer(self.raft, self.machine, self._freshness)
         add_DatabaseServiceServicer_to_server(database, self._server)  # type: ignore[arg-type]
         add_ParticipantServiceServicer_to_server(ParticipantServicer(self._participant), self._server)  # type: ignore[arg-type]
+        decisions = DecisionLogServicer(self.raft, self.machine)
+        add_DecisionLogServiceServicer_to_server(decisions, self._server)  # type: ignore[arg-type]
         self._executors = ClusterChannel(config.order_executor)
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

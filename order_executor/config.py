@@ -16,6 +16,9 @@ class ExecutorConfig(RaftConfig):
     payment_service: str = variable("PAYMENT_SERVICE")
     # Orders that are held without a decision.
     in_flight_max: int = variable("EXECUTOR_IN_FLIGHT_MAX", default=64, minimum=1, maximum=512)
+    # How the executors elect their leader. With bully, RAFT_PEERS names them all the same, HEARTBEAT_INTERVAL_MS is the
+    # time between two pings, and ELECTION_TIMEOUT_MS the silence after which a leader is given up.
+    election: str = variable("EXECUTOR_ELECTION", default="raft", choices=("raft", "bully"))
     # never, or every:<n> orders: then another node leads.
     leadership_rotation: str = variable("LEADERSHIP_ROTATION", default="never")
 
@@ -27,4 +30,5 @@ class ExecutorConfig(RaftConfig):
             raise ConfigError("DB_NODES names no node")
         if not self.payment_service:
             raise ConfigError("PAYMENT_SERVICE names no address")
-        rotate_after(self.leadership_rotation)
+        if rotate_after(self.leadership_rotation) is not None and self.election == "bully":
+            raise ConfigError("LEADERSHIP_ROTATION needs EXECUTOR_ELECTION=raft: with bully the highest node leads")

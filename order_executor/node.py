@@ -1,10 +1,16 @@
 """One node of the executors, put together: decision log, consensus, clients, services. `__main__` runs it."""
 
 import asyncio
+from pathlib import Path
+from typing import Protocol
 
+from order_executor import election_kind
+from order_executor.bully.election import BullyElection
+from order_executor.bully.fenced_log_client import FencedLogClient
 from order_executor.clients import OrderQueueClient, ParticipantClient
 from order_executor.config import ExecutorConfig
 from order_executor.executor import Executor
+from order_executor.ports import Election
 from order_executor.raft_election import RaftElection
 from order_executor.rotation import rotate_after
 from order_executor.servicer import CoordinatorServicer, OrderExecutorServicer
@@ -20,19 +26,35 @@ from utils.two_phase_commit.decision_log import DecisionLog
 DATABASE, PAYMENT = "database", "payment"
 
 
+class _Member(Protocol):
+    """What takes part in the election, while the node runs."""
+
+    def add_to(self, server: RpcServer) -> None: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+def _elect(config: ExecutorConfig, database: ClusterChannel) -> tuple[Election, _Member]:
+    if config.election == "bully":
+        bully = BullyElection(config, FencedLogClient(database))
+        return bully, bully
+    decisions = DecisionLog()
+    raft = RaftNode(config, decisions)
+    return RaftElection(raft, decisions), raft
+
+
 class ExecutorNode:
     """Works while `run` runs."""
 
     def __init__(self, config: ExecutorConfig) -> None:
-        decisions = DecisionLog()
-        self.raft = RaftNode(config, decisions)
-        self.election = RaftElection(self.raft, decisions)
         self._channels = (
             ClusterChannel(config.order_queue),
             ClusterChannel(config.db_nodes),
             Channel(config.payment_service),
         )
         queue, database, payment = self._channels
+        election_kind.claim(Path(config.data_dir), config.election)
+        self.election, self._member = _elect(config, database)
         self.executor = Executor(
             election=self.election,
             queue=OrderQueueClient(queue, config.node_id),
@@ -41,16 +63,16 @@ class ExecutorNode:
             rotate_after=rotate_after(config.leadership_rotation),
         )
         self._server = RpcServer(f"{config.bind_host}:{config.port}", node_id=config.node_id)
-        self.raft.add_to(self._server)
+        self._member.add_to(self._server)
         coordinator = CoordinatorServicer(self.election, self.executor)
         add_CoordinatorServiceServicer_to_server(coordinator, self._server)  # type: ignore[arg-type]
         status = OrderExecutorServicer(self.election, self.executor)
         add_OrderExecutorServiceServicer_to_server(status, self._server)  # type: ignore[arg-type]
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Until `stopping` is set. Raises LogDamagedError, RuntimeError for a port in use, and whatever is a defect."""
+        """Until `stopping` is set. Raises LogDamagedError, RuntimeError for a port in use, whatever is a defect."""
         await self._server.start()
-        await self.raft.start()
+        await self._member.start()
         stop = asyncio.create_task(stopping.wait())
         work = [stop, asyncio.create_task(self.executor.run()), asyncio.create_task(self._tell_health())]
         try:
@@ -62,7 +84,7 @@ class ExecutorNode:
                 task.cancel()
             await asyncio.wait(work)
             await self._server.set_serving(False)
-            await self.raft.stop()
+            await self._member.stop()
             await self._server.stop()
             await asyncio.gather(*(channel.close() for channel in self._channels))
         for task in done:

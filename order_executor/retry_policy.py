@@ -44,6 +44,10 @@ class Backoff:
 
 
 POLL = Backoff(0.02, 0.5)
+# Raising the epoch, and reading what the ones before have decided (election by Bully).
+START_OF_REIGN = Backoff(0.02, 0.5)
+# How often a leader by Bully looks whether the epoch is still its own: it may hear of it in no other way.
+EPOCH_CHECK_S = 0.5
 _BACKOFFS: dict[type[Request | TryAgain], Backoff] = {
     SendPrepare: Backoff(0.05, 0.5),
     TryAgain: Backoff(0.05, 1.0),

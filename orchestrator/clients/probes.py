@@ -7,10 +7,10 @@ from typing import Any, Final
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from orchestrator.readiness import NodeStatus, Probed
-from utils.pb import raft_pb2, raft_pb2_grpc
+from utils.pb import order_executor_pb2, order_executor_pb2_grpc, raft_pb2, raft_pb2_grpc
 from utils.rpc.blocking import BlockingRuntime
 from utils.rpc.channel import Channel
-from utils.rpc.errors import ServiceError
+from utils.rpc.errors import ServiceError, Unimplemented
 
 _TIMEOUT_S: Final = 1.0
 
@@ -58,9 +58,22 @@ async def _status(channel: Channel) -> NodeStatus | None:
     stub = raft_pb2_grpc.RaftServiceStub(channel)  # type: ignore[arg-type]
     try:
         status = await stub.GetRaftStatus(raft_pb2.GetRaftStatusRequest(), timeout=_TIMEOUT_S)
+    except Unimplemented:
+        return await _executor_status(channel)
     except ServiceError:
         return None
     return NodeStatus(status.node_id, status.role, status.term, status.leader_id, status.ready)
+
+
+async def _executor_status(channel: Channel) -> NodeStatus | None:
+    """Executors may elect their leader otherwise than by Raft."""
+    stub = order_executor_pb2_grpc.OrderExecutorServiceStub(channel)  # type: ignore[arg-type]
+    try:
+        status = await stub.GetExecutorStatus(order_executor_pb2.GetExecutorStatusRequest(), timeout=_TIMEOUT_S)
+    except ServiceError:
+        return None
+    role = "leader" if status.is_leader else "follower"
+    return NodeStatus(status.node_id, role, status.epoch, status.leader_id, status.is_leader)
 
 
 async def _trouble(channel: Channel) -> str:

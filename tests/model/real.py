@@ -122,7 +122,9 @@ class RealDatabase:
                 command = Decide((decision,))
         answers = machine.apply(2, encode(command))
         assert isinstance(answers, tuple)
-        return machine.snapshot(), _plain_answer(answers[0])
+        answer = answers[0]
+        assert isinstance(answer, Vote | Acknowledgement)
+        return machine.snapshot(), _plain_answer(answer)
 
     def standings(self, state: bytes) -> tuple[Standing, ...]:
         machine = DatabaseMachine()

@@ -1,14 +1,15 @@
 """The executors' replicated state: one decision for each order, and which of them are finished.
 
 The first decision recorded for an order is its decision, for ever; a later proposal is answered with it. No record
-means no commit (presumed abort). One entry of the Raft log carries many commands.
+means no commit (presumed abort). One entry of a Raft log carries many commands.
 
 For ever takes bounded memory: once the queue says that all orders below a position of its log have ended, and all that
 were decided there are finished, their decisions are forgotten, and only the position is kept. Such an order can be
 neither decided again nor handed out, and participants refuse it.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -83,24 +84,13 @@ class DecisionLog:
         return self._forgotten + len(self._decisions) - len(self._unfinished)
 
     def apply(self, index: int, command: bytes) -> list[OrderDecision | None]:
-        """For each command: the order's decision. None: to PublishFinished, and for an order that is finished and
-        forgotten, which nothing changes any more.
+        """What `record` returns, for each command."""
+        return [self.record(part) for part in _command_decoder.decode(command)]
+
+    def record(self, command: Command) -> OrderDecision | None:
+        """The order's decision. None: to PublishFinished, and for an order that is finished and forgotten: nothing
+        changes that any more.
         """
-        return [self._apply(part) for part in _command_decoder.decode(command)]
-
-    def snapshot(self) -> bytes:
-        decisions, unfinished = tuple(self._decisions.values()), tuple(self._unfinished)
-        return _encoder.encode(_Snapshot(decisions, unfinished, self.finished_below, self._forgotten))
-
-    def restore(self, snapshot: bytes) -> None:
-        state = _snapshot_decoder.decode(snapshot)
-        self._decisions = {decision.order_id: decision for decision in state.decisions}
-        self._unfinished = dict.fromkeys(state.unfinished)
-        self._positions = Positions((decision.position, decision.order_id) for decision in state.decisions)
-        self.finished_below = state.finished_below
-        self._forgotten = state.forgotten
-
-    def _apply(self, command: Command) -> OrderDecision | None:
         match command:
             case RecordDecision(decision):
                 if decision.order_id not in self._decisions and decision.position >= self.finished_below:
@@ -117,6 +107,36 @@ class DecisionLog:
                     del self._decisions[order_id]
                     self._forgotten += 1
                 return None
+
+    def page(self, after: int, decisions_max: int) -> list[OrderDecision]:
+        """Those that are remembered, in the order in which they were recorded, without the first `after`."""
+        return list(itertools.islice(self._decisions.values(), after, after + decisions_max))
+
+    @property
+    def remembered_count(self) -> int:
+        return len(self._decisions)
+
+    @property
+    def forgotten_count(self) -> int:
+        return self._forgotten
+
+    def replace(
+        self, decisions: Sequence[OrderDecision], unfinished: Iterable[str], finished_below: int, forgotten_count: int
+    ) -> None:
+        """Takes over the whole state of another log; `unfinished` are order ids."""
+        self._decisions = {decision.order_id: decision for decision in decisions}
+        self._unfinished = dict.fromkeys(unfinished)
+        self._positions = Positions((decision.position, decision.order_id) for decision in decisions)
+        self.finished_below = finished_below
+        self._forgotten = forgotten_count
+
+    def snapshot(self) -> bytes:
+        decisions, unfinished = tuple(self._decisions.values()), tuple(self._unfinished)
+        return _encoder.encode(_Snapshot(decisions, unfinished, self.finished_below, self._forgotten))
+
+    def restore(self, snapshot: bytes) -> None:
+        state = _snapshot_decoder.decode(snapshot)
+        self.replace(state.decisions, state.unfinished, state.finished_below, state.forgotten)
 
 
 def resolve(attempt: Attempt, *, epoch: int, log: DecisionLog, was_given_up: bool) -> Resolution:

@@ -112,10 +112,16 @@ class _CrashingQueue:
         return done
 
 
+def raft_of(node: ExecutorNode) -> RaftNode:
+    assert isinstance(node.election, RaftElection)
+    assert isinstance(node.election._node, RaftNode)
+    return node.election._node
+
+
 def install(node: ExecutorNode, trap: Trap) -> None:
     """Puts the trap between the node's executor and its ports."""
     executor = node.executor
-    executor._election = _CrashingElection(node.raft, node.election.decisions, trap)
+    executor._election = _CrashingElection(raft_of(node), node.election.decisions, trap)
     executor._queue = _CrashingQueue(executor._queue, trap)
     executor._participants = {
         name: _CrashingParticipant(executor._participants[name], name, trap) for name in (DATABASE, PAYMENT)

@@ -5,11 +5,15 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+from db_node.database_machine import DatabaseMachine
+from db_node.decision_servicer import DecisionLogServicer
 from order_executor.ports import OrderResult
 from tests.support.raft_cluster import free_ports
+from tests.unit.db_node.fake_consensus import FakeConsensus
 from tests.unit.order_executor.world import ParticipantDouble, QueueDouble, World
 from utils.pb import order_queue_pb2, two_phase_commit_pb2
 from utils.pb.convert import queued_order_to_proto, reason_from_proto
+from utils.pb.decision_log_pb2_grpc import add_DecisionLogServiceServicer_to_server
 from utils.pb.order_queue_pb2_grpc import OrderQueueServiceServicer, add_OrderQueueServiceServicer_to_server
 from utils.pb.two_phase_commit_pb2_grpc import (
     CoordinatorServiceStub,
@@ -92,6 +96,9 @@ class Neighbours:
         self._world = world
         self.ports = dict(zip(("queue", "database", "payment"), free_ports(3), strict=True))
         self._servers: dict[str, RpcServer] = {}
+        # Where executors that elect by Bully keep their epoch and their decisions.
+        self.database_machine = DatabaseMachine()
+        self._database_node = FakeConsensus(self.database_machine)
 
     async def start(self, name: str) -> None:
         server = RpcServer(f"127.0.0.1:{self.ports[name]}", node_id=name)
@@ -101,6 +108,9 @@ class Neighbours:
         else:
             double = self._world.database if name == "database" else self._world.payment
             add_ParticipantServiceServicer_to_server(ParticipantServicer(double), server)  # type: ignore[arg-type]
+        if name == "database":
+            decisions = DecisionLogServicer(self._database_node, self.database_machine)
+            add_DecisionLogServiceServicer_to_server(decisions, server)  # type: ignore[arg-type]
         await server.start()
         self._servers[name] = server
 

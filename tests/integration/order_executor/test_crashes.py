@@ -81,7 +81,7 @@ async def executors(
 
 
 def leader(nodes: dict[ExecutorNode, asyncio.Task[None]]) -> ExecutorNode | None:
-    return next((node for node, task in nodes.items() if node.raft.status.ready and not task.done()), None)
+    return next((node for node, task in nodes.items() if node.election.status.ready and not task.done()), None)
 
 
 @pytest.mark.parametrize(("point", "first"), ROWS)

@@ -42,6 +42,7 @@ def test_rotation_is_never_or_after_so_many_orders() -> None:
         ("LEADERSHIP_ROTATION", "every:0"),
         ("LEADERSHIP_ROTATION", "every:-1"),
         ("LEADERSHIP_ROTATION", "never:1"),
+        ("EXECUTOR_ELECTION", "oldest"),
         ("EXECUTOR_IN_FLIGHT_MAX", "0"),
         ("EXECUTOR_IN_FLIGHT_MAX", "1000"),
         ("ORDER_QUEUE", ","),
@@ -52,6 +53,12 @@ def test_rotation_is_never_or_after_so_many_orders() -> None:
 def test_a_wrong_variable_is_named(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name):
         from_environment(ExecutorConfig, {**ENVIRONMENT, name: value})
+
+
+def test_the_highest_node_leads_or_each_in_its_turn_but_not_both() -> None:
+    both = {**ENVIRONMENT, "EXECUTOR_ELECTION": "bully", "LEADERSHIP_ROTATION": "every:1"}
+    with pytest.raises(ConfigError, match="LEADERSHIP_ROTATION needs EXECUTOR_ELECTION=raft"):
+        from_environment(ExecutorConfig, both)
 
 
 def test_pauses_grow_to_a_limit_and_stay_there() -> None:
