@@ -30,28 +30,28 @@ async def test_reads_that_may_be_stale_are_not_linearizable_and_the_checker_sees
 
     async def record(client: register.RegisterClient, call: Read | Write) -> None:
         called_at = history.call()
-        consistency = pb.CONSISTENCY_STALE
-        result = await client.read(consistency) if isinstance(call, Read) else await client.ask(call)
+        asked = client.ask(call) if isinstance(call, Write) else client.read(pb.CONSISTENCY_STALE)
+        result = await asked
         history.answered(client.identity, call, called_at, result)
 
     async with replicated("db_node", register.settings, tmp_path) as processes, asyncio.timeout(WAIT_S_MAX):
         old = await processes.leader()
         others = [node_id for node_id in processes.node_ids if node_id != old.node_id]
         channels = (
-            ClusterChannel([processes.addresses[node_id] for node_id in others]),
             ClusterChannel([processes.addresses[old.node_id]]),
+            ClusterChannel([processes.addresses[node_id] for node_id in others]),
         )
-        writer, reader = (
+        there, elsewhere = (
             register.RegisterClient(channel, "note:1", identity)
-            for channel, identity in zip(channels, ("writer", "reader"), strict=True)
+            for channel, identity in zip(channels, ("there", "elsewhere"), strict=True)
         )
-        await record(writer, Write("a"))
+        await record(there, Write("a"))
         processes.network.cut([old.node_id], others)
         processes.network.cut(others, [old.node_id])
         while (await processes.leader()).term == old.term:
             continue
-        await record(writer, Write("b"))
-        await record(reader, Read())
+        await record(elsewhere, Write("b"))
+        await record(there, Read())
         for channel in channels:
             await channel.close()
     violation = check(RegisterModel(), history.operations)
