@@ -1,5 +1,6 @@
 """What clients are answered, as JSON has it. Shapes: utils/api/bookstore.yaml."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ def order_answer(record: OrderRecord) -> dict[str, Any]:
         "orderId": record.order_id,
         "status": str(record.state),
         "suggestedBooks": (
-            [_book(book) for book in order.suggested_books] if order and record.state is OrderState.APPROVED else []
+            book_answers(order.suggested_books) if order and record.state is OrderState.APPROVED else []
         ),
         "reasons": [_reason(reason) for reason in record.reasons],
         "riskScore": record.risk_score,
@@ -38,6 +39,11 @@ def order_answer(record: OrderRecord) -> dict[str, Any]:
         answer["amountCents"] = order.amount_cents
         answer["clock"] = order.clock
     return answer
+
+
+def book_answers(books: Sequence[Book]) -> list[dict[str, str]]:
+    """Book, for each."""
+    return [{"bookId": book.book_id, "title": book.title, "author": book.author} for book in books]
 
 
 def problem_response(problem: Problem) -> Response:
@@ -59,10 +65,6 @@ def error_answer(code: str, message: str, reasons: tuple[Reason, ...] = (), orde
     if reasons:
         error["reasons"] = [_reason(reason) for reason in reasons]
     return {"error": error, "orderId": order_id} if order_id else {"error": error}
-
-
-def _book(book: Book) -> dict[str, str]:
-    return {"bookId": book.book_id, "title": book.title, "author": book.author}
 
 
 def _reason(reason: Reason) -> dict[str, str]:

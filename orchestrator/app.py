@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from orchestrator.answers import error_answer, json_response, problem_response
 from orchestrator.checkout import Checkout
+from orchestrator.discovery import Discovery
 from orchestrator.edge import PROBLEM
 from orchestrator.problems import Problem
 from orchestrator.readiness import Readiness
@@ -19,16 +20,18 @@ from utils.observe.logging import get_logger
 log = get_logger()
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
-_QUIET_PATHS = frozenset({"/healthz", "/readyz", "/books"})
+_QUIET_PATHS = frozenset({"/healthz", "/readyz", "/books", "/books/search", "/books/recommendations"})
 
 
-def create_app(checkout: Checkout, shelf: Shelf, readiness: Readiness, *, cors_origins: Sequence[str]) -> Flask:
-    """The application over its three parts; pages from `cors_origins` may call it from a browser."""
+def create_app(
+    checkout: Checkout, shelf: Shelf, discovery: Discovery, readiness: Readiness, *, cors_origins: Sequence[str]
+) -> Flask:
+    """The application over its four parts; pages from `cors_origins` may call it from a browser."""
     app = Flask(__name__, static_folder=None)
     # A path is what it is: no redirect to another spelling of it.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    app.register_blueprint(Routes(checkout, shelf, readiness).blueprint())
+    app.register_blueprint(Routes(checkout, shelf, discovery, readiness).blueprint())
     CORS(
         app,
         origins=list(cors_origins),

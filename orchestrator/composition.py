@@ -6,12 +6,14 @@ from flask import Flask
 
 from orchestrator.app import create_app
 from orchestrator.checkout import Checkout, Limits
+from orchestrator.clients.book_guide import BookGuideClient
 from orchestrator.clients.database import BlockingDatabase
 from orchestrator.clients.order_queue import OrderQueueClient
 from orchestrator.clients.probes import Prober
 from orchestrator.clients.trio import TrioClient
 from orchestrator.config import Config
 from orchestrator.deadline import LatestEnd
+from orchestrator.discovery import Discovery
 from orchestrator.identity import Identities
 from orchestrator.ports import Service
 from orchestrator.readiness import Readiness
@@ -34,6 +36,8 @@ def compose(config: Config, latest: LatestEnd) -> tuple[Flask, contextlib.ExitSt
     clusters = {"order_queue": config.order_queue, "order_executor": config.order_executor, "database": config.db_nodes}
     trio_client = TrioClient(runtime, trio)
     closing.callback(trio_client.close)
+    guide = BookGuideClient(runtime, config.suggestions)
+    closing.callback(guide.close)
     queue = OrderQueueClient(runtime, config.order_queue)
     closing.callback(queue.close)
     database = BlockingDatabase(runtime, config.db_nodes)
@@ -66,4 +70,4 @@ def compose(config: Config, latest: LatestEnd) -> tuple[Flask, contextlib.ExitSt
         latest=latest,
     )
     readiness = Readiness(prober, {name: len(addresses) for name, addresses in clusters.items()}, shelf.component)
-    return create_app(checkout, shelf, readiness, cors_origins=config.cors_origins), closing
+    return create_app(checkout, shelf, Discovery(guide), readiness, cors_origins=config.cors_origins), closing

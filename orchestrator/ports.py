@@ -1,7 +1,7 @@
 """What the checkout needs of the rest of the system, in its own words; `clients` serves it over gRPC."""
 
 import enum
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -117,6 +117,28 @@ class OrderQueue(Protocol):
 
     def get_order(self, order_id: str, *, wait_s: float, timeout_s: float) -> OrderRecord:
         """The order now, or at its end if that comes within `wait_s`. Raises NotFound."""
+
+
+class FoundBooks(msgspec.Struct, frozen=True):
+    """Best first. `ranking` is "semantic" or "full-text"."""
+
+    books: tuple[Book, ...]
+    ranking: str
+
+
+class RecommendedBooks(msgspec.Struct, frozen=True):
+    """Best first. `source` is "vectors" or "static"."""
+
+    books: tuple[Book, ...]
+    source: str
+
+
+class BookGuide(Protocol):
+    """Both calls block for a bounded time and raise `utils.rpc.errors.ServiceError`."""
+
+    def search(self, query: str, limit: int) -> FoundBooks: ...
+
+    def recommend(self, titles: Sequence[str], limit: int) -> RecommendedBooks: ...
 
 
 class Stock(msgspec.Struct, frozen=True):

@@ -42,6 +42,13 @@ class KeyInvalid(Problem):
     code = "idempotency_key_invalid"
 
 
+class QueryInvalid(Problem):
+    """A parameter of the query string is missing or breaks a limit."""
+
+    status = 400
+    code = "query_invalid"
+
+
 class OrderRejected(Problem):
     """Verification rejected an order of the asynchronous kind."""
 

@@ -5,8 +5,9 @@ from typing import Any, Final
 
 from flask import Blueprint, Request, Response, g, request
 
-from orchestrator.answers import error_answer, json_response, order_answer, order_location
+from orchestrator.answers import book_answers, error_answer, json_response, order_answer, order_location
 from orchestrator.checkout import Checkout, Ticket
+from orchestrator.discovery import Discovery
 from orchestrator.json_body import decode_object
 from orchestrator.ports import OrderRecord, OrderState
 from orchestrator.problems import OrderPending, OrderRejected, UnsupportedMediaType
@@ -21,9 +22,10 @@ _WAIT = re.compile(r"wait=([0-9]{1,3})")
 class Routes:
     """The views. `g.order_id` names the order of the request, for the log."""
 
-    def __init__(self, checkout: Checkout, shelf: Shelf, readiness: Readiness) -> None:
+    def __init__(self, checkout: Checkout, shelf: Shelf, discovery: Discovery, readiness: Readiness) -> None:
         self._checkout = checkout
         self._shelf = shelf
+        self._discovery = discovery
         self._readiness = readiness
 
     def blueprint(self) -> Blueprint:
@@ -32,6 +34,8 @@ class Routes:
         routes.post("/v2/checkout")(self.checkout_async)
         routes.get("/v2/orders/<path:order_id>")(self.get_order)
         routes.get("/books")(self.list_books)
+        routes.get("/books/search")(self.search_books)
+        routes.get("/books/recommendations")(self.recommend_books)
         routes.get("/api/database/stock/<path:book>")(self.get_stock)
         routes.get("/healthz")(self.get_health)
         routes.get("/readyz")(self.get_readiness)
@@ -65,6 +69,14 @@ class Routes:
 
     def list_books(self) -> Response:
         return json_response(self._shelf.books())
+
+    def search_books(self) -> Response:
+        found = self._discovery.search(request.args.getlist("q"), request.args.getlist("limit"))
+        return json_response({"books": book_answers(found.books), "ranking": found.ranking})
+
+    def recommend_books(self) -> Response:
+        recommended = self._discovery.recommend(request.args.getlist("title"), request.args.getlist("limit"))
+        return json_response({"books": book_answers(recommended.books), "source": recommended.source})
 
     def get_stock(self, book: str) -> Response:
         stock = self._shelf.stock(book)

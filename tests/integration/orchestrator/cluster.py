@@ -29,6 +29,8 @@ from utils.rpc.blocking import BlockingRuntime
 from utils.rpc.errors import NotFound, Unavailable
 from utils.rpc.server import RpcServer
 
+BOOK = order_pb2.Book(book_id="book-c", title="Book C", author="C. Author")
+
 Hook = Callable[[Any], Awaitable[Any]]
 
 
@@ -57,6 +59,7 @@ class Cluster:
             (transaction_verification_pb2_grpc.add_TransactionVerificationServiceServicer_to_server, _Trio),
             (fraud_detection_pb2_grpc.add_FraudDetectionServiceServicer_to_server, _Trio),
             (suggestions_pb2_grpc.add_SuggestionsServiceServicer_to_server, _Trio),
+            (suggestions_pb2_grpc.add_DiscoveryServiceServicer_to_server, _Discovery),
             (verification_pb2_grpc.add_VerificationPeerServicer_to_server, _Trio),
             (order_queue_pb2_grpc.add_OrderQueueServiceServicer_to_server, _Queue),
             (database_pb2_grpc.add_DatabaseServiceServicer_to_server, _Database),
@@ -126,7 +129,7 @@ class _Trio(_Servicer):
     async def usual_SuggestBooks(self, request: Any) -> Any:
         return suggestions.SuggestBooksResponse(
             outcome=outcome(transaction_verification=3, fraud_detection=2, suggestions=1),
-            books=[order_pb2.Book(book_id="book-c", title="Book C", author="C. Author")],
+            books=[BOOK],
         )
 
     async def usual_Stop(self, request: Any) -> Any:
@@ -134,6 +137,14 @@ class _Trio(_Servicer):
 
     async def usual_Forget(self, request: Any) -> Any:
         return verification.ForgetResponse(within_final=True)
+
+
+class _Discovery(_Servicer):
+    async def usual_SearchBooks(self, request: Any) -> Any:
+        return suggestions.SearchBooksResponse(books=[BOOK], ranking="full-text")
+
+    async def usual_RecommendBooks(self, request: Any) -> Any:
+        return suggestions.RecommendBooksResponse(books=[BOOK], source="static")
 
 
 class _Queue(_Servicer):

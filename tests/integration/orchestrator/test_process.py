@@ -142,6 +142,21 @@ def test_books_and_stock_are_told(http: httpx.Client) -> None:
     assert http.get("/api/database/stock/Nobody").status_code == 404
 
 
+def test_visitors_questions_reach_suggestions_and_their_absence_is_told(http: httpx.Client, cluster: Cluster) -> None:
+    books = [{"bookId": "book-c", "title": "Book C", "author": "C. Author"}]
+    found = http.get("/books/search", params={"q": "white whale", "limit": 3})
+    assert found.json() == {"books": books, "ranking": "full-text"}
+    recommended = http.get("/books/recommendations", params={"title": ["Dune", "1984"]})
+    assert recommended.json() == {"books": books, "source": "static"}
+    [search], [recommend] = cluster.requests["SearchBooks"], cluster.requests["RecommendBooks"]
+    assert (search.query, search.limit) == ("white whale", 3)
+    assert (list(recommend.titles), recommend.limit) == (["Dune", "1984"], 5)
+    cluster.hooks |= {"SearchBooks": gone, "RecommendBooks": gone}
+    for path, params in (("/books/search", {"q": "whale"}), ("/books/recommendations", {"title": "Dune"})):
+        refused = http.get(path, params=params)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+
+
 def test_a_chunked_body_is_read(http: httpx.Client) -> None:
     def chunks(text: bytes) -> Iterator[bytes]:
         for start in range(0, len(text), 100):

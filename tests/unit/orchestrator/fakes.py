@@ -1,11 +1,23 @@
 """The rest of the system, in memory: for tests of the orchestrator's flow."""
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from orchestrator.ports import Finding, OrderRecord, OrderState, Outcome, PricedCheckout, Run, Service, Snapshot, Stock
+from orchestrator.ports import (
+    Finding,
+    FoundBooks,
+    OrderRecord,
+    OrderState,
+    Outcome,
+    PricedCheckout,
+    RecommendedBooks,
+    Run,
+    Service,
+    Snapshot,
+    Stock,
+)
 from utils.clocks.vector_clock import VectorClock
 from utils.domain.order import Book, PaymentInstrument, PaymentMethod, QueuedOrder, Reason
 from utils.rpc.errors import NotFound, ServiceError
@@ -170,6 +182,30 @@ def fail_first(count: int, method: str, error: ServiceError) -> Callable[[str, i
             raise error
 
     return fail
+
+
+class FakeGuide:
+    """Finds and recommends BOOK; `failure` is what every call fails with."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, int]] = []
+        self.failure: ServiceError | None = None
+        # Called while a question is being answered.
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def search(self, query: str, limit: int) -> FoundBooks:
+        self._answer(query, limit)
+        return FoundBooks((BOOK,), "semantic")
+
+    def recommend(self, titles: Sequence[str], limit: int) -> RecommendedBooks:
+        self._answer(list(titles), limit)
+        return RecommendedBooks((BOOK,), "vectors")
+
+    def _answer(self, question: object, limit: int) -> None:
+        self.asked.append((question, limit))
+        self.meanwhile()
+        if self.failure is not None:
+            raise self.failure
 
 
 class FakePrices:

@@ -7,13 +7,14 @@ from flask.testing import FlaskClient
 
 from orchestrator.app import create_app
 from orchestrator.checkout import Checkout, Limits
+from orchestrator.discovery import Discovery
 from orchestrator.identity import Identities
 from orchestrator.ports import OrderState, Stock
 from orchestrator.readiness import NodeStatus, Probed, Readiness
 from orchestrator.shelf import Shelf
 from orchestrator.verification import Verdict
 from tests.unit.orchestrator.api import check_answer
-from tests.unit.orchestrator.fakes import FakeDatabase, FakeQueue, body, fail_first
+from tests.unit.orchestrator.fakes import FakeDatabase, FakeGuide, FakeQueue, body, fail_first
 from tests.unit.orchestrator.test_checkout import PASSED, FakeVerifier
 from utils.catalogue import CatalogueBook
 from utils.clocks.vector_clock import VectorClock
@@ -39,6 +40,7 @@ class Shop:
         book = CatalogueBook("book-a", "Book A", "An Author", 1999, 1, 1, ("fiction",), "words " * 10)
         self.shelf = Shelf(self.database, (book,))
         self.shelf.refresh()
+        self.guide = FakeGuide()
         checkout = Checkout(
             identities=Identities("a secret of some length"),
             prices=self.shelf,
@@ -47,7 +49,7 @@ class Shop:
             limits=Limits(wait_s=0.1, accept_s=0.1),
         )
         readiness = Readiness(lambda: self.probed, {"order_queue": 1}, self.shelf.component)
-        self.app: Flask = create_app(checkout, self.shelf, readiness, cors_origins=[PAGE])
+        self.app: Flask = create_app(checkout, self.shelf, Discovery(self.guide), readiness, cors_origins=[PAGE])
         self.client: FlaskClient = self.app.test_client()
 
     def post(self, path: str = "/checkout", *, headers: dict[str, str] | None = None, **changes: Any) -> Response:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from orchestrator import discovery
 from orchestrator.app import create_app
 from orchestrator.edge import BODY_BYTES_MAX
 from orchestrator.json_body import decode_object
@@ -21,7 +22,7 @@ CHECKOUT = API["components"]["schemas"]["CheckoutRequest"]
 
 
 def test_the_application_has_the_described_operations_and_no_others() -> None:
-    app = create_app(None, None, None, cors_origins=())  # type: ignore[arg-type]
+    app = create_app(None, None, None, None, cors_origins=())  # type: ignore[arg-type]
     served = {
         (method.lower(), re.sub(r"<(?:\w+:)?(\w+)>", lambda name: f"{{{_camel(name[1])}}}", str(rule)))
         for rule in app.url_map.iter_rules()
@@ -62,6 +63,19 @@ def test_limits_are_those_of_the_code() -> None:
     assert all(str(cents) in shipping["description"] for cents in SHIPPING_CENTS.values() if cents)
     assert f"{BODY_BYTES_MAX // 1024} KiB" in API["components"]["requestBodies"]["Checkout"]["description"]
     assert f"at most {WAIT_S_MAX}" in API["paths"]["/v2/orders/{orderId}"]["get"]["description"]
+
+
+def test_the_limits_of_a_visitor_s_questions_are_those_of_the_code() -> None:
+    def schemas(path: str) -> dict[str, Any]:
+        return {parameter["name"]: parameter["schema"] for parameter in API["paths"][path]["get"]["parameters"]}
+
+    search, recommendations = schemas("/books/search"), schemas("/books/recommendations")
+    assert search["q"]["maxLength"] == discovery.QUERY_LENGTH_MAX
+    assert (search["limit"]["maximum"], search["limit"]["default"]) == (discovery.FOUND_MAX, discovery.FOUND_DEFAULT)
+    limit = recommendations["limit"]
+    assert (limit["maximum"], limit["default"]) == (discovery.RECOMMENDED_MAX, discovery.RECOMMENDED_DEFAULT)
+    assert recommendations["title"]["maxItems"] == ITEMS_MAX
+    assert recommendations["title"]["items"]["maxLength"] == TITLE_LENGTH_MAX
 
 
 def test_the_example_is_an_order() -> None:
