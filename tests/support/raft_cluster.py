@@ -33,7 +33,7 @@ class PartitionedTransport(GrpcTransport):
     """Real streams, from which the messages to some peers are taken out."""
 
     def __init__(self, config: RaftConfig) -> None:
-        super().__init__(cluster_id=config.cluster_id, node_id=config.node_id, peers=config.peers)
+        super().__init__(cluster_id=config.cluster_id, node_id=config.node_id)
         self.cut_off: set[str] = set()
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -86,7 +86,7 @@ class Member(Generic[_M]):
                 await self._watched.progress.wait()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Waits until it holds; it is looked at whenever this node's role, term, leader or readiness changes."""
+        """Waits until it holds; it is looked at whenever this node's role, term, leader or configuration changes."""
         async with asyncio.timeout(WAIT_S_MAX):
             while not condition():
                 await self.node.changed()
@@ -116,6 +116,18 @@ class RaftCluster(Generic[_M]):
     def addresses(self) -> tuple[str, ...]:
         return tuple(next(iter(self.configs.values())).peers.values())
 
+    def add_config(self, node_id: str, directory: Path, *, join: str) -> None:
+        """Of a node that knows one address of a member, and nothing else."""
+        [port] = free_ports(1)
+        self.configs[node_id] = dataclasses.replace(
+            next(iter(self.configs.values())),
+            node_id=node_id,
+            port=port,
+            peers={node_id: f"127.0.0.1:{port}"},
+            join=(join,),
+            data_dir=str(directory / node_id),
+        )
+
     async def start(self, node_id: str) -> Member[_M]:
         """Starts a node, also one that was stopped, on its old port and directory."""
         member = Member(self.configs[node_id], self._machine_factory(), self._add_services)
@@ -130,7 +142,7 @@ class RaftCluster(Generic[_M]):
         await member.server.stop(grace_s=0)
 
     async def leader(self) -> Member[_M]:
-        """The one that leads, is ready, and is followed by a majority of all nodes."""
+        """The one that leads, is ready, and is followed by a majority of the voters."""
         async with asyncio.timeout(WAIT_S_MAX):
             while (leader := self._followed_leader()) is None:
                 changes = [asyncio.create_task(member.node.changed()) for member in self.members.values()]
@@ -158,11 +170,13 @@ class RaftCluster(Generic[_M]):
     def _followed_leader(self) -> Member[_M] | None:
         for member in self.members.values():
             status = member.node.status
+            voters = {voter.node_id for voter in member.node.members if voter.is_voter}
             followers = sum(
                 (other.node.status.term, other.node.status.leader_id) == (status.term, status.node_id)
                 for other in self.members.values()
+                if other.config.node_id in voters
             )
-            if status.ready and followers > len(self.configs) // 2:
+            if status.ready and followers > len(voters) // 2:
                 return member
         return None
 

@@ -139,3 +139,302 @@ class RaftService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class RaftAdminServiceStub:
+    """For operators, and for nodes that join. What changes the cluster belongs to its leader; the others answer with a
+    redirect.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Join = channel.unary_unary(
+                '/bookstore.v1.raft.RaftAdminService/Join',
+                request_serializer=utils_dot_pb_dot_raft__pb2.JoinRequest.SerializeToString,
+                response_deserializer=utils_dot_pb_dot_raft__pb2.JoinResponse.FromString,
+                _registered_method=True)
+        self.DescribeCluster = channel.unary_unary(
+                '/bookstore.v1.raft.RaftAdminService/DescribeCluster',
+                request_serializer=utils_dot_pb_dot_raft__pb2.DescribeClusterRequest.SerializeToString,
+                response_deserializer=utils_dot_pb_dot_raft__pb2.DescribeClusterResponse.FromString,
+                _registered_method=True)
+        self.AddNode = channel.unary_unary(
+                '/bookstore.v1.raft.RaftAdminService/AddNode',
+                request_serializer=utils_dot_pb_dot_raft__pb2.AddNodeRequest.SerializeToString,
+                response_deserializer=utils_dot_pb_dot_raft__pb2.AddNodeResponse.FromString,
+                _registered_method=True)
+        self.RemoveNode = channel.unary_unary(
+                '/bookstore.v1.raft.RaftAdminService/RemoveNode',
+                request_serializer=utils_dot_pb_dot_raft__pb2.RemoveNodeRequest.SerializeToString,
+                response_deserializer=utils_dot_pb_dot_raft__pb2.RemoveNodeResponse.FromString,
+                _registered_method=True)
+        self.TransferLeadership = channel.unary_unary(
+                '/bookstore.v1.raft.RaftAdminService/TransferLeadership',
+                request_serializer=utils_dot_pb_dot_raft__pb2.TransferLeadershipRequest.SerializeToString,
+                response_deserializer=utils_dot_pb_dot_raft__pb2.TransferLeadershipResponse.FromString,
+                _registered_method=True)
+        self.TakeSnapshot = channel.unary_unary(
+                '/bookstore.v1.raft.RaftAdminService/TakeSnapshot',
+                request_serializer=utils_dot_pb_dot_raft__pb2.TakeSnapshotRequest.SerializeToString,
+                response_deserializer=utils_dot_pb_dot_raft__pb2.TakeSnapshotResponse.FromString,
+                _registered_method=True)
+
+
+class RaftAdminServiceServicer:
+    """For operators, and for nodes that join. What changes the cluster belongs to its leader; the others answer with a
+    redirect.
+    """
+
+    def Join(self, request, context):
+        """Of a node whose disk is empty: it is a learner once this is answered, and a voter once it has caught up. A voter
+        of that name has to be removed first (FAILED_PRECONDITION): with its disk it has lost what it had promised.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeCluster(self, request, context):
+        """As far as the node knows that is asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddNode(self, request, context):
+        """A learner, until it has caught up. It may start later.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveNode(self, request, context):
+        """Also of the leader itself. Without effect if there is no such node.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TransferLeadership(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TakeSnapshot(self, request, context):
+        """Of the node that is asked. Durable when it is answered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_RaftAdminServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Join': grpc.unary_unary_rpc_method_handler(
+                    servicer.Join,
+                    request_deserializer=utils_dot_pb_dot_raft__pb2.JoinRequest.FromString,
+                    response_serializer=utils_dot_pb_dot_raft__pb2.JoinResponse.SerializeToString,
+            ),
+            'DescribeCluster': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeCluster,
+                    request_deserializer=utils_dot_pb_dot_raft__pb2.DescribeClusterRequest.FromString,
+                    response_serializer=utils_dot_pb_dot_raft__pb2.DescribeClusterResponse.SerializeToString,
+            ),
+            'AddNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddNode,
+                    request_deserializer=utils_dot_pb_dot_raft__pb2.AddNodeRequest.FromString,
+                    response_serializer=utils_dot_pb_dot_raft__pb2.AddNodeResponse.SerializeToString,
+            ),
+            'RemoveNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveNode,
+                    request_deserializer=utils_dot_pb_dot_raft__pb2.RemoveNodeRequest.FromString,
+                    response_serializer=utils_dot_pb_dot_raft__pb2.RemoveNodeResponse.SerializeToString,
+            ),
+            'TransferLeadership': grpc.unary_unary_rpc_method_handler(
+                    servicer.TransferLeadership,
+                    request_deserializer=utils_dot_pb_dot_raft__pb2.TransferLeadershipRequest.FromString,
+                    response_serializer=utils_dot_pb_dot_raft__pb2.TransferLeadershipResponse.SerializeToString,
+            ),
+            'TakeSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeSnapshot,
+                    request_deserializer=utils_dot_pb_dot_raft__pb2.TakeSnapshotRequest.FromString,
+                    response_serializer=utils_dot_pb_dot_raft__pb2.TakeSnapshotResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'bookstore.v1.raft.RaftAdminService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('bookstore.v1.raft.RaftAdminService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class RaftAdminService:
+    """For operators, and for nodes that join. What changes the cluster belongs to its leader; the others answer with a
+    redirect.
+    """
+
+    @staticmethod
+    def Join(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bookstore.v1.raft.RaftAdminService/Join',
+            utils_dot_pb_dot_raft__pb2.JoinRequest.SerializeToString,
+            utils_dot_pb_dot_raft__pb2.JoinResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeCluster(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bookstore.v1.raft.RaftAdminService/DescribeCluster',
+            utils_dot_pb_dot_raft__pb2.DescribeClusterRequest.SerializeToString,
+            utils_dot_pb_dot_raft__pb2.DescribeClusterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bookstore.v1.raft.RaftAdminService/AddNode',
+            utils_dot_pb_dot_raft__pb2.AddNodeRequest.SerializeToString,
+            utils_dot_pb_dot_raft__pb2.AddNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bookstore.v1.raft.RaftAdminService/RemoveNode',
+            utils_dot_pb_dot_raft__pb2.RemoveNodeRequest.SerializeToString,
+            utils_dot_pb_dot_raft__pb2.RemoveNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TransferLeadership(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bookstore.v1.raft.RaftAdminService/TransferLeadership',
+            utils_dot_pb_dot_raft__pb2.TransferLeadershipRequest.SerializeToString,
+            utils_dot_pb_dot_raft__pb2.TransferLeadershipResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakeSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bookstore.v1.raft.RaftAdminService/TakeSnapshot',
+            utils_dot_pb_dot_raft__pb2.TakeSnapshotRequest.SerializeToString,
+            utils_dot_pb_dot_raft__pb2.TakeSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -35,3 +35,79 @@ class RaftServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_raft_pb2.GetRaftStatusResponse]: ...
 
 def add_RaftServiceServicer_to_server(servicer: RaftServiceServicer, server: _aio.Server) -> None: ...
+
+class RaftAdminServiceStub:
+    """For operators, and for nodes that join. What changes the cluster belongs to its leader; the others answer with a
+    redirect.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Join: _aio.UnaryUnaryMultiCallable[_raft_pb2.JoinRequest, _raft_pb2.JoinResponse]
+    """Of a node whose disk is empty: it is a learner once this is answered, and a voter once it has caught up. A voter
+    of that name has to be removed first (FAILED_PRECONDITION): with its disk it has lost what it had promised.
+    """
+    DescribeCluster: _aio.UnaryUnaryMultiCallable[_raft_pb2.DescribeClusterRequest, _raft_pb2.DescribeClusterResponse]
+    """As far as the node knows that is asked."""
+    AddNode: _aio.UnaryUnaryMultiCallable[_raft_pb2.AddNodeRequest, _raft_pb2.AddNodeResponse]
+    """A learner, until it has caught up. It may start later."""
+    RemoveNode: _aio.UnaryUnaryMultiCallable[_raft_pb2.RemoveNodeRequest, _raft_pb2.RemoveNodeResponse]
+    """Also of the leader itself. Without effect if there is no such node."""
+    TransferLeadership: _aio.UnaryUnaryMultiCallable[_raft_pb2.TransferLeadershipRequest, _raft_pb2.TransferLeadershipResponse]
+    TakeSnapshot: _aio.UnaryUnaryMultiCallable[_raft_pb2.TakeSnapshotRequest, _raft_pb2.TakeSnapshotResponse]
+    """Of the node that is asked. Durable when it is answered."""
+
+class RaftAdminServiceServicer(metaclass=_abc_1.ABCMeta):
+    """For operators, and for nodes that join. What changes the cluster belongs to its leader; the others answer with a
+    redirect.
+    """
+
+    @_abc_1.abstractmethod
+    def Join(
+        self,
+        request: _raft_pb2.JoinRequest,
+        context: _aio.ServicerContext[_raft_pb2.JoinRequest, _abc.Awaitable[_raft_pb2.JoinResponse]],
+    ) -> _abc.Awaitable[_raft_pb2.JoinResponse]:
+        """Of a node whose disk is empty: it is a learner once this is answered, and a voter once it has caught up. A voter
+        of that name has to be removed first (FAILED_PRECONDITION): with its disk it has lost what it had promised.
+        """
+
+    @_abc_1.abstractmethod
+    def DescribeCluster(
+        self,
+        request: _raft_pb2.DescribeClusterRequest,
+        context: _aio.ServicerContext[_raft_pb2.DescribeClusterRequest, _abc.Awaitable[_raft_pb2.DescribeClusterResponse]],
+    ) -> _abc.Awaitable[_raft_pb2.DescribeClusterResponse]:
+        """As far as the node knows that is asked."""
+
+    @_abc_1.abstractmethod
+    def AddNode(
+        self,
+        request: _raft_pb2.AddNodeRequest,
+        context: _aio.ServicerContext[_raft_pb2.AddNodeRequest, _abc.Awaitable[_raft_pb2.AddNodeResponse]],
+    ) -> _abc.Awaitable[_raft_pb2.AddNodeResponse]:
+        """A learner, until it has caught up. It may start later."""
+
+    @_abc_1.abstractmethod
+    def RemoveNode(
+        self,
+        request: _raft_pb2.RemoveNodeRequest,
+        context: _aio.ServicerContext[_raft_pb2.RemoveNodeRequest, _abc.Awaitable[_raft_pb2.RemoveNodeResponse]],
+    ) -> _abc.Awaitable[_raft_pb2.RemoveNodeResponse]:
+        """Also of the leader itself. Without effect if there is no such node."""
+
+    @_abc_1.abstractmethod
+    def TransferLeadership(
+        self,
+        request: _raft_pb2.TransferLeadershipRequest,
+        context: _aio.ServicerContext[_raft_pb2.TransferLeadershipRequest, _abc.Awaitable[_raft_pb2.TransferLeadershipResponse]],
+    ) -> _abc.Awaitable[_raft_pb2.TransferLeadershipResponse]: ...
+
+    @_abc_1.abstractmethod
+    def TakeSnapshot(
+        self,
+        request: _raft_pb2.TakeSnapshotRequest,
+        context: _aio.ServicerContext[_raft_pb2.TakeSnapshotRequest, _abc.Awaitable[_raft_pb2.TakeSnapshotResponse]],
+    ) -> _abc.Awaitable[_raft_pb2.TakeSnapshotResponse]:
+        """Of the node that is asked. Durable when it is answered."""
+
+def add_RaftAdminServiceServicer_to_server(servicer: RaftAdminServiceServicer, server: _aio.Server) -> None: ...

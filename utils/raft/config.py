@@ -16,8 +16,11 @@ class RaftConfig:
     node_id: str = variable("NODE_ID")
     bind_host: str = variable("BIND_HOST", default="0.0.0.0")
     port: int = variable("PORT", minimum=1, maximum=65535)
-    # Node id to host:port of ALL nodes, this one included: its own is the address that clients are redirected to.
+    # Node id to host:port, this one included: its own is where peers and clients are sent. Those of a new cluster, the
+    # same for all of them; once a change of membership is in the log, that is who belongs to the cluster.
     peers: dict[str, str] = variable("RAFT_PEERS")
+    # host:port of one or more members, for a node that did not found its cluster: while its disk is empty, it joins.
+    join: tuple[str, ...] = variable("RAFT_JOIN", default=())
     # Nodes of another cluster are refused, in messages and on disk.
     cluster_id: str = variable("CLUSTER_ID", default="bookstore")
     data_dir: str = variable("DATA_DIR")

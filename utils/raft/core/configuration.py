@@ -13,6 +13,7 @@ from utils.raft.errors import MembershipRefusedError
 
 MEMBERS_MAX = 31
 _TEXT_LENGTH_MAX = 255
+_PORT_MAX = 65_535
 _CONFIGURATION = EntryKind.CONFIGURATION
 
 
@@ -81,8 +82,9 @@ def changed(configuration: Configuration, change: Change) -> Configuration:
     node_id = change.node_id
     match change:
         case AddLearner(address=address):
-            _check_text("a node id", node_id)
-            _check_text("an address", address)
+            if not is_node_id(node_id):
+                raise MembershipRefusedError(f"a node id has from 1 to {_TEXT_LENGTH_MAX} printable characters")
+            _check_address(address)
             if node_id in voters:
                 raise MembershipRefusedError(f"{node_id} is a voter; if it has lost its disk, remove it first")
             if len(configuration.members) >= MEMBERS_MAX and node_id not in learners:
@@ -97,7 +99,7 @@ def changed(configuration: Configuration, change: Change) -> Configuration:
             if not after.voters:
                 raise MembershipRefusedError(f"{node_id} is the last voter; the cluster would be gone")
         case Move(address=address):
-            _check_text("an address", address)
+            _check_address(address)
             if node_id not in configuration.members:
                 raise MembershipRefusedError(f"{node_id} is not a member")
             after = Configuration(_moved(voters, node_id, address), _moved(learners, node_id, address))
@@ -143,6 +145,16 @@ def _moved(nodes: Mapping[str, str], node_id: str, address: str) -> dict[str, st
     return {other: address if other == node_id else old for other, old in nodes.items()}
 
 
-def _check_text(what: str, text: str) -> None:
-    if not 0 < len(text) <= _TEXT_LENGTH_MAX or not text.isprintable():
-        raise MembershipRefusedError(f"{what} has from 1 to {_TEXT_LENGTH_MAX} printable characters")
+def is_node_id(text: str) -> bool:
+    return 0 < len(text) <= _TEXT_LENGTH_MAX and text.isprintable()
+
+
+def is_address(text: str) -> bool:
+    """Whether it looks like host:port."""
+    host, _, port = text.rpartition(":")
+    return is_node_id(host) and port.isdecimal() and port.isascii() and 0 < int(port[:6]) <= _PORT_MAX
+
+
+def _check_address(text: str) -> None:
+    if not is_address(text):
+        raise MembershipRefusedError(f"an address is host:port, not {text[:_TEXT_LENGTH_MAX]!r}")

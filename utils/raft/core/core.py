@@ -105,6 +105,11 @@ class RaftCore:
         return self._state.log.configuration
 
     @property
+    def configuration_index(self) -> int:
+        """Of the entry that it came with; 0 if it is the one that the cluster began with."""
+        return self._state.log.configuration_index
+
+    @property
     def replication(self) -> Replication | None:
         """What a leader knows of the other members; to be looked at only."""
         return self._state.leadership.replication if self._state.leadership is not None else None

@@ -6,6 +6,7 @@ from typing import TypeVar
 from utils.raft.core.core import RaftCore
 from utils.raft.core.ready import Role
 from utils.raft.errors import NotLeaderError, OutcomeUnknownError
+from utils.raft.io.membership import MembershipChanges
 from utils.raft.io.proposals import Proposals, ReadBarriers
 from utils.raft.io.transfers import Transfers
 
@@ -13,13 +14,14 @@ _T = TypeVar("_T")
 
 
 class Callers:
-    """Proposals, reads and transfers of leadership."""
+    """Proposals, reads, transfers of leadership, and changes of membership."""
 
     def __init__(self, orphan_ticks: int) -> None:
         """`orphan_ticks`: how long a deposed leader waits for its successor to tell what became of its proposals."""
         self.proposals = Proposals()
         self.reads = ReadBarriers()
         self.transfers = Transfers()
+        self.membership = MembershipChanges(self.proposals)
         self._orphan_ticks = orphan_ticks
         self._orphan_ticks_left: int | None = None
 
@@ -28,6 +30,7 @@ class Callers:
         self.proposals.propose(core, leader_address)
         self.reads.request(core, leader_address)
         self.transfers.begin(core, leader_address)
+        self.membership.begin(core, leader_address)
 
     def tick(self, core: RaftCore) -> None:
         if self._orphan_ticks_left is None:
@@ -48,6 +51,7 @@ class Callers:
         self.proposals.close(error)
         self.reads.close(error)
         self.transfers.close(error)
+        self.membership.close(error)
 
 
 async def within(timeout_s: float, future: asyncio.Future[_T], what: str) -> _T:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from utils.pb import raft_pb2
+from utils.raft.core.configuration import configuration_of
 from utils.raft.core.messages import (
     AppendEntriesRequest,
     AppendEntriesResponse,
@@ -47,12 +48,14 @@ def message_to_proto(message: Message) -> raft_pb2.Message:
 
 
 def message_from_proto(proto: raft_pb2.Message) -> Message:
-    """Raises ValueError when it has no body, or an entry of no known kind."""
+    """Raises ValueError when it has no body, an entry of no known kind, or a configuration that cannot be read."""
     name = proto.WhichOneof("body")
     if name is None:
         raise ValueError(f"a message of {proto.sender!r} has no body")
     if name == "append_entries_request":
         return Message(proto.sender, proto.recipient, _append_from_proto(proto.append_entries_request))
+    if name == "install_snapshot_request" and proto.install_snapshot_request.configuration:
+        configuration_of(proto.install_snapshot_request.configuration)
     make: Callable[..., Any] = _PLAIN[name][0]
     body = getattr(proto, name)
     return Message(
@@ -78,6 +81,9 @@ def _append_to_proto(body: AppendEntriesRequest) -> raft_pb2.AppendEntriesReques
 
 
 def _append_from_proto(proto: raft_pb2.AppendEntriesRequest) -> AppendEntriesRequest:
+    for entry in proto.entries:
+        if entry.kind == raft_pb2.Entry.KIND_CONFIGURATION:
+            configuration_of(entry.data)
     return AppendEntriesRequest(
         term=proto.term,
         prev_log_index=proto.prev_log_index,

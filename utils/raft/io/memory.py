@@ -1,11 +1,12 @@
 """A disk and a network in memory, for tests of what runs above them. Both do what the real ones may do, at once."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from utils.raft.core.messages import Entry, LogBase, Message, Snapshot
 from utils.raft.core.ready import HardState
 from utils.raft.core.snapshots import log_beside_snapshot
+from utils.raft.io.addresses import Addresses
 from utils.raft.io.log_file import StorageFullError
 from utils.raft.io.storage import StoredState
 
@@ -94,7 +95,7 @@ class MemoryTransport:
         self._network = network
         self._node_id = node_id
 
-    def start(self) -> None:
+    def start(self, addresses: Addresses) -> None:
         """There is nothing to open."""
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -103,6 +104,9 @@ class MemoryTransport:
 
     def heard(self, peer: str) -> None:
         """A peer in memory is never silent."""
+
+    def keep(self, peers: Collection[str]) -> None:
+        """There is nothing to close."""
 
     async def close(self) -> None:
         self._network.disconnect(self._node_id)

@@ -11,20 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from utils.observe.logging import get_logger
-from utils.pb import raft_pb2_grpc
+from utils.pb import raft_pb2, raft_pb2_grpc
 from utils.raft.config import RaftConfig
+from utils.raft.core.configuration import Change
 from utils.raft.core.core import RaftCore
 from utils.raft.core.limits import Limits
 from utils.raft.core.messages import Message
-from utils.raft.core.ready import Ready, Role, TransferGivenUp
+from utils.raft.core.ready import ConfigurationChanged, Ready, Role, TransferGivenUp
 from utils.raft.errors import NotLeaderError, RaftError
+from utils.raft.io.addresses import Addresses
+from utils.raft.io.admin_servicer import RaftAdminServicer
 from utils.raft.io.applier import Applier
 from utils.raft.io.callers import Callers, within
 from utils.raft.io.event_log import log_event
 from utils.raft.io.failure import INVARIANT_BROKEN, end_process
+from utils.raft.io.joining import join_cluster
+from utils.raft.io.membership import look_after_members
 from utils.raft.io.servicer import RaftServicer
 from utils.raft.io.snapshots import SnapshotKeeper
-from utils.raft.io.status import RaftStatus, StatusWatch
+from utils.raft.io.status import MemberStatus, RaftStatus, StatusWatch, members_of
 from utils.raft.io.storage import FileStorage, Storage
 from utils.raft.io.suspicion import Suspicion
 from utils.raft.io.ticker import Ticker
@@ -66,15 +71,15 @@ class RaftNode:
             Path(config.data_dir) / "raft", cluster_id=config.cluster_id, node_id=config.node_id
         )
         self._transport = transport or GrpcTransport(
-            cluster_id=config.cluster_id, node_id=config.node_id, peers=config.peers, credentials=credentials
+            cluster_id=config.cluster_id, node_id=config.node_id, credentials=credentials
         )
-        self._servicer = RaftServicer(
-            self, cluster_id=config.cluster_id, node_id=config.node_id, peers=frozenset(config.peers)
-        )
+        self._credentials = credentials
+        self._addresses = Addresses(config.node_id, config.peers)
+        self._servicer = RaftServicer(self, cluster_id=config.cluster_id, node_id=config.node_id)
         self._writer = LogWriter(self._storage, self._on_written, self._on_full)
         tick_s = config.heartbeat_interval_ms / _TICKS_PER_HEARTBEAT / 1_000
         self._ticker = Ticker(tick_s, self._on_tick)
-        self._callers = Callers(orphan_ticks=round(2 * config.election_timeout_ms / 1_000 / tick_s))
+        self._callers = Callers(orphan_ticks=2 * round(config.election_timeout_ms / 1_000 / tick_s))
         self._snapshots = SnapshotKeeper(
             self._storage,
             entries=config.snapshot_entries,
@@ -88,7 +93,10 @@ class RaftNode:
         # What the disk has done, as the core is to be told.
         self._news: list[Callable[[RaftCore], None]] = []
         self._is_tick_due = False
+        self._election_ticks = round(config.election_timeout_ms / 1_000 / tick_s)
+        self._ticks = 0
         self._is_full = False
+        self._joining: asyncio.Task[None] | None = None
         self._work = asyncio.Event()
         self._core: RaftCore | None = None
         self._owner: asyncio.Task[None] | None = None
@@ -96,29 +104,35 @@ class RaftNode:
         self._watch = StatusWatch()
 
     def add_to(self, server: RpcServer) -> None:
-        """Serves RaftService on `server`."""
+        """Serves RaftService and RaftAdminService on `server`."""
         raft_pb2_grpc.add_RaftServiceServicer_to_server(self._servicer, server)  # type: ignore[arg-type]
+        raft_pb2_grpc.add_RaftAdminServiceServicer_to_server(RaftAdminServicer(self), server)  # type: ignore[arg-type]
 
     async def start(self) -> None:
-        """Reads the log and begins to take part. Raises LogDamagedError, and ConfigError if the log is another's."""
+        """Reads the log and begins to take part, or to ask for that: see `RaftConfig.join`.
+
+        Raises LogDamagedError, and ConfigError if the log is another's.
+        """
         stored = await asyncio.to_thread(self._storage.open)
         self._applier.restore(stored.snapshot)
-        tick_ms = self._config.heartbeat_interval_ms / _TICKS_PER_HEARTBEAT
         self._core = RaftCore(
             node_id=self._config.node_id,
-            voters=tuple(self._config.peers),
+            voters={} if self._config.join else self._config.peers,
             hard_state=stored.hard_state,
             snapshot=stored.snapshot,
             base=stored.base,
             entries=stored.entries,
             random_ticks=self._random_ticks,
-            election_ticks=round(self._config.election_timeout_ms / tick_ms),
+            election_ticks=self._election_ticks,
             heartbeat_ticks=_TICKS_PER_HEARTBEAT,
             limits=self._limits,
         )
         log.info("the log was read", term=stored.hard_state.current_term, last_log_index=self._core.last_index)
+        self._addresses.configured = self._core.configuration.members
+        if self._config.join and stored.is_empty:
+            self._joining = asyncio.create_task(self._join())
         self._writer.start()
-        self._transport.start()
+        self._transport.start(self._addresses)
         self._owner = asyncio.create_task(self._own(self._core))
         self._ticker.start()
         self._publish()
@@ -132,9 +146,10 @@ class RaftNode:
         self._is_stopped = True
         self._ticker.stop()
         self._servicer.stop()
-        if self._owner is not None:
-            self._owner.cancel()
-            await asyncio.wait((self._owner,))
+        tasks = [task for task in (self._owner, self._joining) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._suspicion.stop()
         await self._writer.stop()
         await self._snapshots.stop()
@@ -178,6 +193,39 @@ class RaftNode:
         self._work.set()
         await within(timeout_s, future, "leadership was not handed over")
 
+    async def change_membership(self, change: Change, *, timeout_s: float) -> None:
+        """Returns once the change is committed; it waits for one that is in flight.
+
+        Raises NotLeaderError, MembershipRefusedError, ProposalRefusedError (nothing has changed), ProposalDroppedError
+        (nor will it), OutcomeUnknownError (also after `timeout_s`).
+        """
+        if not self._leads:
+            raise self._not_leader()
+        future = self._callers.membership.add(change).future
+        self._work.set()
+        await within(timeout_s, future, "the change of membership was not committed")
+
+    async def take_snapshot(self, *, timeout_s: float) -> int:
+        """The last included index of a durable snapshot of the state as it is, or newer.
+
+        Raises ProposalRefusedError if there is no space; OutcomeUnknownError after `timeout_s`.
+        """
+        saving = asyncio.ensure_future(self._applier.save_snapshot())
+        return await within(timeout_s, saving, "the snapshot was not written")
+
+    @property
+    def cluster_id(self) -> str:
+        return self._config.cluster_id
+
+    @property
+    def members(self) -> tuple[MemberStatus, ...]:
+        """Of the newest configuration that this node has; empty before it has started."""
+        return members_of(self._core) if self._core is not None else ()
+
+    @property
+    def snapshot_index(self) -> int:
+        return self._snapshots.index
+
     @property
     def status(self) -> RaftStatus:
         """This node now. One that does not run, or whose disk is full, neither leads nor knows a leader."""
@@ -190,36 +238,42 @@ class RaftNode:
             role=role,
             term=core.current_term if core is not None else 0,
             leader_id=leader_id,
-            leader_address=self._config.peers.get(leader_id) if leader_id is not None else None,
+            leader_address=self._addresses.of(leader_id) if leader_id is not None else None,
             commit_index=core.commit_index if core is not None else 0,
             last_applied=applied.index,
             last_log_index=core.last_index if core is not None else 0,
             ready=core is not None and role is Role.LEADER and core.is_ready and applied.term == core.current_term,
+            configuration_index=core.configuration_index if core is not None else 0,
         )
 
     def changed(self) -> Coroutine[Any, Any, None]:
-        """Waits until role, term, leader or readiness is another than when it was called.
+        """Waits until role, term, leader, readiness or configuration is another than when it was called.
 
         The call counts, not the first step of waiting: no change is missed when a task is made of it.
         """
         return self._watch.changed()
 
-    def receive(self, messages: list[Message]) -> None:
-        """Messages of peers; never blocks."""
+    def receive(self, messages: list[Message], address: str = "") -> None:
+        """Messages of a peer, which says that it is reached at `address`; never blocks."""
+        if self._joining is not None and not self._joining.done():
+            return
         for message in messages:
             self._transport.heard(message.sender)
+            if address:
+                self._addresses.heard(message.sender, address)
         if len(self._inbox) + len(messages) <= _INBOX_MAX:
             self._inbox += messages
             self._work.set()
 
     def stream_ended(self, peer: str) -> None:
         """A stream of `peer` to this node has ended, for whatever reason."""
-        if not self._is_stopped and peer == self.status.leader_id:
-            self._suspicion.stream_ended(peer, self._config.peers[peer])
+        address = self._addresses.of(peer)
+        if not self._is_stopped and peer == self.status.leader_id and address is not None:
+            self._suspicion.stream_ended(peer, address)
 
     async def _hand_over(self) -> None:
         """So that the others need not find out that it is gone; but who stops does not wait for them for long."""
-        if not self._leads or len(self._config.peers) == 1:
+        if not self._leads or sum(member.is_voter for member in self.members) == 1:
             return
         try:
             await self.transfer_leadership(timeout_s=self._config.election_timeout_ms / 1_000)
@@ -259,11 +313,17 @@ class RaftNode:
             self._is_tick_due = False
             core.tick()
             self._callers.tick(core)
+            self._ticks += 1
+            if self._ticks % self._election_ticks == 0:
+                look_after_members(core, self._addresses)
         self._callers.begin(core, self.status.leader_address)
 
     def _do(self, core: RaftCore, ready: Ready) -> None:
         for event in ready.events:
             log_event(event)
+            if isinstance(event, ConfigurationChanged):
+                self._addresses.configured = event.configuration.members
+                self._transport.keep(event.configuration.members)
             if isinstance(event, TransferGivenUp):
                 self._callers.transfers.given_up(event.target)
         self._transport.send(ready.early_messages)
@@ -282,6 +342,16 @@ class RaftNode:
         self._callers.reads.applied(last_applied)
         if ready.needs_snapshot:
             self._snapshots.find()
+
+    async def _join(self) -> None:
+        config = self._config
+        request = raft_pb2.JoinRequest(
+            cluster_id=config.cluster_id, node_id=config.node_id, address=self._addresses.own
+        )
+        try:
+            await join_cluster(request, config.join, self._credentials)
+        except Exception as error:  # noqa: BLE001 no failure of a call: those are tried again
+            end_process(INVARIANT_BROKEN, "a Raft node cannot join", error)
 
     def _publish(self) -> None:
         if self._watch.publish(self.status):

@@ -77,11 +77,15 @@ class Proposals:
                 self._end(proposal, error=NotLeaderError(error.leader_id, address))
             return
         for index, proposal in zip(indexes, batch, strict=True):
-            proposal.term = core.current_term
-            # A deposed leader's truncated entry had this index: whether it comes back is not known yet.
-            if (older := self._by_index.pop(index, None)) is not None:
-                self._end(older, error=OutcomeUnknownError("leadership was lost before the command was committed"))
-            self._by_index[index] = proposal
+            self.follow(index, core.current_term, proposal)
+
+    def follow(self, index: int, term: int, proposal: Proposal) -> None:
+        """It is the entry at `index`, of `term`."""
+        proposal.term = term
+        # A deposed leader's truncated entry had this index: whether it comes back is not known yet.
+        if (older := self._by_index.pop(index, None)) is not None:
+            self._end(older, error=OutcomeUnknownError("leadership was lost before the command was committed"))
+        self._by_index[index] = proposal
 
     def committed(self, index: int, term: int, result: Any) -> None:
         """The entry at `index` is committed, in `term`, and `result` is what it came to."""

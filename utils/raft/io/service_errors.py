@@ -3,8 +3,15 @@
 import contextlib
 from collections.abc import Iterator
 
-from utils.raft.errors import NotLeaderError, OutcomeUnknownError, ProposalDroppedError, ProposalRefusedError
-from utils.rpc.errors import NotLeader, ResourceExhausted, Unavailable
+from utils.raft.errors import (
+    MembershipRefusedError,
+    NotLeaderError,
+    OutcomeUnknownError,
+    ProposalDroppedError,
+    ProposalRefusedError,
+    TransferFailedError,
+)
+from utils.rpc.errors import FailedPrecondition, NotLeader, ResourceExhausted, Unavailable
 
 
 @contextlib.contextmanager
@@ -18,5 +25,7 @@ def raft_errors() -> Iterator[None]:
         ) from error
     except (ProposalDroppedError, OutcomeUnknownError) as error:
         raise Unavailable(str(error)) from error
+    except (MembershipRefusedError, TransferFailedError) as error:
+        raise FailedPrecondition(str(error)) from error
     except ProposalRefusedError as error:
         raise ResourceExhausted(str(error)) from error

@@ -8,6 +8,7 @@ import grpc
 
 from utils.observe.logging import get_logger
 from utils.pb import raft_pb2, raft_pb2_grpc
+from utils.raft.core.configuration import is_address, is_node_id
 from utils.raft.core.messages import Message
 from utils.raft.io.codec import message_from_proto
 from utils.raft.io.status import RaftStatus
@@ -21,19 +22,18 @@ class Receiver(Protocol):
     @property
     def status(self) -> RaftStatus: ...
 
-    def receive(self, messages: list[Message]) -> None:
-        """Never blocks."""
+    def receive(self, messages: list[Message], address: str = "") -> None:
+        """From a sender that says it is reached at `address`. Never blocks."""
 
     def stream_ended(self, peer: str) -> None:
         """What `peer` has sent so far it sent on a stream that has ended. Never blocks."""
 
 
 class RaftServicer(raft_pb2_grpc.RaftServiceServicer):
-    def __init__(self, node: Receiver, *, cluster_id: str, node_id: str, peers: frozenset[str]) -> None:
+    def __init__(self, node: Receiver, *, cluster_id: str, node_id: str) -> None:
         self._node = node
         self._cluster_id = cluster_id
         self._node_id = node_id
-        self._peers = peers - {node_id}
         self._stopped = asyncio.Event()
 
     def stop(self) -> None:
@@ -62,22 +62,13 @@ class RaftServicer(raft_pb2_grpc.RaftServiceServicer):
     async def GetRaftStatus(
         self, request: raft_pb2.GetRaftStatusRequest, context: Any
     ) -> raft_pb2.GetRaftStatusResponse:
-        status = self._node.status
-        return raft_pb2.GetRaftStatusResponse(
-            node_id=status.node_id,
-            cluster_id=self._cluster_id,
-            role=status.role.value,
-            term=status.term,
-            leader_id=status.leader_id or "",
-            leader_address=status.leader_address or "",
-            commit_index=status.commit_index,
-            last_applied=status.last_applied,
-            last_log_index=status.last_log_index,
-            ready=status.ready,
-        )
+        return status_to_proto(self._node.status, self._cluster_id)
 
     async def _read(self, batches: AsyncIterator[raft_pb2.MessageBatch], senders: set[str]) -> None:
-        """Adds to `senders`. Raises ValueError: whoever sends this is not one of us, or does not mean us."""
+        """Adds to `senders`. Raises ValueError: whoever sends this does not mean us.
+
+        A sender that is no member is let in: this node may not know the newest configuration.
+        """
         async for batch in batches:
             if batch.cluster_id != self._cluster_id:
                 raise ValueError(f"a message for cluster {batch.cluster_id!r} came to {self._cluster_id!r}")
@@ -85,7 +76,24 @@ class RaftServicer(raft_pb2_grpc.RaftServiceServicer):
             for message in messages:
                 if message.recipient != self._node_id:
                     raise ValueError(f"a message for {message.recipient!r} came to {self._node_id!r}")
-                if message.sender not in self._peers:
+                if message.sender == self._node_id or not is_node_id(message.sender):
                     raise ValueError(f"{message.sender!r} is no peer of {self._node_id!r}")
                 senders.add(message.sender)
-            self._node.receive(messages)
+            if batch.sender_address and not is_address(batch.sender_address):
+                raise ValueError(f"{batch.sender_address!r} is no address")
+            self._node.receive(messages, batch.sender_address)
+
+
+def status_to_proto(status: RaftStatus, cluster_id: str) -> raft_pb2.GetRaftStatusResponse:
+    return raft_pb2.GetRaftStatusResponse(
+        node_id=status.node_id,
+        cluster_id=cluster_id,
+        role=status.role.value,
+        term=status.term,
+        leader_id=status.leader_id or "",
+        leader_address=status.leader_address or "",
+        commit_index=status.commit_index,
+        last_applied=status.last_applied,
+        last_log_index=status.last_log_index,
+        ready=status.ready,
+    )

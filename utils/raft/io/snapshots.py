@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from utils.observe.logging import get_logger
 from utils.raft.core.messages import Entry, LogBase, Snapshot
@@ -20,6 +20,8 @@ from utils.raft.io.storage import Storage
 from utils.raft.state_machine import StateMachine
 
 log = get_logger()
+
+_T = TypeVar("_T")
 
 # Of what triggers a snapshot, the part that stays in the log: a follower that lags a little needs no snapshot.
 _KEPT_PART = 10
@@ -52,14 +54,17 @@ class SnapshotKeeper:
         self._log_bytes = 0
         # Of the newest applied entries.
         self._sizes: deque[int] = deque(maxlen=entries // _KEPT_PART)
-        self._saving: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        # Of the newest one.
+        self.index = 0
+        # One that is on its way to the disk; its result is whether there was space.
+        self.saving: asyncio.Task[bool] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="raft-snapshot")
 
     @property
     def is_due(self) -> bool:
         is_much = self._entries >= self._entries_max or self._log_bytes >= self._log_bytes_max
-        return is_much and self._log_bytes >= self._bytes_of_last and self._saving is None
+        return is_much and self._log_bytes >= self._bytes_of_last and self.saving is None
 
     def applied(self, entry: Entry) -> None:
         self._entries += 1
@@ -68,18 +73,21 @@ class SnapshotKeeper:
 
     def restored(self, snapshot: Snapshot) -> None:
         """The state machine has come from a snapshot: counting begins anew."""
+        self.index = snapshot.last_included_index
         self._sizes.clear()
         self._begin_counting(len(snapshot.data))
 
-    def take(self, machine: StateMachine, last_applied: LogBase) -> None:
-        """Of the state as it is, after that entry."""
+    def take(self, machine: StateMachine, last_applied: LogBase, configuration: bytes) -> asyncio.Task[bool]:
+        """Of the state as it is, after that entry; none other may be on its way to the disk."""
+        assert self.saving is None
         started = time.perf_counter()
         data = machine.snapshot()
         paused_ms = round((time.perf_counter() - started) * 1_000, 1)
         log.info("a snapshot is taken", index=last_applied.index, bytes=len(data), paused_ms=paused_ms)
         self._begin_counting(len(data))
-        snapshot = Snapshot(last_applied.index, last_applied.term, b"", data)
-        self._saving = self._start(self._save(snapshot, last_applied.index - self._count_kept()))
+        snapshot = Snapshot(last_applied.index, last_applied.term, configuration, data)
+        self.saving = self._start(self._save(snapshot, last_applied.index - self._count_kept()))
+        return self.saving
 
     def find(self) -> None:
         """Reads the newest durable one for `found`."""
@@ -93,15 +101,18 @@ class SnapshotKeeper:
             await asyncio.wait(self._tasks)
         await asyncio.to_thread(self._thread.shutdown)
 
-    async def _save(self, snapshot: Snapshot, forgettable_index: int) -> None:
+    async def _save(self, snapshot: Snapshot, forgettable_index: int) -> bool:
         try:
             await self._in_thread(self._storage.save_snapshot, snapshot)
         except StorageFullError as error:
             log.warning("there is no space for a snapshot", why=str(error))
+            return False
         else:
+            self.index = max(self.index, snapshot.last_included_index)
             self._saved(forgettable_index)
+            return True
         finally:
-            self._saving = None
+            self.saving = None
 
     async def _find(self) -> None:
         self._found(await self._in_thread(self._storage.read_snapshot))
@@ -114,7 +125,7 @@ class SnapshotKeeper:
         except Exception as error:  # noqa: BLE001 nobody knows what the disk holds
             end_process(DISK_FAILED, "a snapshot cannot be written or read", error)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

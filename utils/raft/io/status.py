@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from utils.observe.logging import get_logger
+from utils.raft.core.core import RaftCore
 from utils.raft.core.ready import Role
 
 log = get_logger()
@@ -27,10 +28,36 @@ class RaftStatus:
     last_applied: int
     last_log_index: int
     ready: bool
+    # Of the entry with the newest configuration that this node has; 0: the one that the cluster began with.
+    configuration_index: int = 0
+
+
+@dataclass(frozen=True)
+class MemberStatus:
+    """A member of the newest configuration. What is None only a leader knows."""
+
+    node_id: str
+    address: str
+    is_voter: bool
+    # Up to where its disk is known to hold the leader's log; whether it has answered lately.
+    match_index: int | None = None
+    is_active: bool | None = None
+
+
+def members_of(core: RaftCore) -> tuple[MemberStatus, ...]:
+    """Voters first."""
+    replication, configuration = core.replication, core.configuration
+    members = []
+    for node_id, address in configuration.members.items():
+        known = (
+            (None, None) if replication is None else (replication.match_index(node_id), replication.is_active(node_id))
+        )
+        members.append(MemberStatus(node_id, address, node_id in configuration.voters, *known))
+    return tuple(members)
 
 
 class StatusWatch:
-    """Role, term, leader and readiness, as they were published last."""
+    """Role, term, leader, readiness and configuration, as they were published last."""
 
     def __init__(self) -> None:
         self._last: RaftStatus | None = None
@@ -44,15 +71,15 @@ class StatusWatch:
         """Whether the node leads no more, or in another term."""
         last, self._last = self._last, status
         if last is None or _watched(last) != _watched(status):
-            if status.ready:
+            if status.ready and (last is None or not last.ready or last.term != status.term):
                 log.info("this node leads and is ready", term=status.term, commit_index=status.commit_index)
             change, self._change = self._change, asyncio.Event()
             change.set()
         return last is not None and last.role is Role.LEADER and (last.role, last.term) != (status.role, status.term)
 
 
-def _watched(status: RaftStatus) -> tuple[Role, int, str | None, bool]:
-    return status.role, status.term, status.leader_id, status.ready
+def _watched(status: RaftStatus) -> tuple[Role, int, str | None, bool, int]:
+    return status.role, status.term, status.leader_id, status.ready, status.configuration_index
 
 
 async def _wait(event: asyncio.Event) -> None:

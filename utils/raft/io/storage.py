@@ -40,6 +40,11 @@ class StoredState:
     base: LogBase
     entries: tuple[Entry, ...]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the node has never taken part in anything, or has lost its disk."""
+        return (self.hard_state, self.snapshot, self.entries) == (HardState(), Snapshot(), ())
+
 
 class Storage(Protocol):
     """Blocks for the disk. One thread at a time uses it, except for the two calls that say otherwise.

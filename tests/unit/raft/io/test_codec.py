@@ -3,6 +3,7 @@
 import pytest
 
 from utils.pb import raft_pb2
+from utils.raft.core.configuration import Configuration
 from utils.raft.core.messages import (
     AppendEntriesRequest,
     AppendEntriesResponse,
@@ -20,6 +21,7 @@ from utils.raft.core.messages import (
 )
 from utils.raft.io.codec import message_from_proto, message_to_proto
 
+_CONFIGURATION = Configuration({"node_1": "host:1"}, {"node_2": "host:2"}).encoded()
 # No two fields of one body have the same value, so that none can be taken for another.
 _BODIES: list[Body] = [
     PreVoteRequest(1, 2, 3),
@@ -33,7 +35,7 @@ _BODIES: list[Body] = [
         (
             Entry(4, 5, EntryKind.NO_OP, b""),
             Entry(6, 7, EntryKind.COMMAND, b"\x00data"),
-            Entry(8, 9, EntryKind.CONFIGURATION, b"c"),
+            Entry(8, 9, EntryKind.CONFIGURATION, _CONFIGURATION),
         ),
         10,
         11,
@@ -41,7 +43,7 @@ _BODIES: list[Body] = [
     ),
     AppendEntriesRequest(1, 2, 3, (), 4),
     AppendEntriesResponse(1, True, 2, 3, 4, 5, 6, 7),
-    InstallSnapshotRequest(1, 2, 3, b"configuration", 4, b"data", True),
+    InstallSnapshotRequest(1, 2, 3, _CONFIGURATION, 4, b"data", True),
     InstallSnapshotResponse(1, 2, 3, True),
     TimeoutNowRequest(1),
 ]
@@ -60,3 +62,9 @@ def test_what_is_no_message_is_refused() -> None:
     request = raft_pb2.AppendEntriesRequest(entries=[raft_pb2.Entry(index=1, term=1)])
     with pytest.raises(ValueError, match="0 is not a valid EntryKind"):
         message_from_proto(raft_pb2.Message(append_entries_request=request))
+    entry = raft_pb2.Entry(index=1, term=1, kind=raft_pb2.Entry.KIND_CONFIGURATION, data=b"c")
+    with pytest.raises(ValueError, match="a configuration cannot be read"):
+        message_from_proto(raft_pb2.Message(append_entries_request=raft_pb2.AppendEntriesRequest(entries=[entry])))
+    chunk = raft_pb2.InstallSnapshotRequest(configuration=b"c")
+    with pytest.raises(ValueError, match="a configuration cannot be read"):
+        message_from_proto(raft_pb2.Message(install_snapshot_request=chunk))

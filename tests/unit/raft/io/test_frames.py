@@ -1,7 +1,7 @@
 """Frames: what is read back is what was written; a torn end is cut, anything else broken is reported."""
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from utils.raft.errors import LogDamagedError
 from utils.raft.io.frames import HEADER_BYTES, encode_frame, scan
@@ -14,6 +14,7 @@ def _file(payloads: list[bytes]) -> bytes:
     return b"".join(encode_frame(sequence, payload) for sequence, payload in enumerate(payloads, start=1))
 
 
+@settings(deadline=None)
 @given(_PAYLOADS, st.integers(0, 100))
 def test_frames_are_read_back_as_they_were_written(payloads: list[bytes], space: int) -> None:
     data = _file(payloads)
@@ -22,6 +23,7 @@ def test_frames_are_read_back_as_they_were_written(payloads: list[bytes], space:
     assert (found.end, found.torn_bytes) == (len(data), 0)
 
 
+@settings(deadline=None)
 @given(_PAYLOADS, st.data())
 def test_a_last_frame_of_which_only_some_sectors_reached_the_disk_is_cut_off(
     payloads: list[bytes], data: st.DataObject
@@ -38,6 +40,7 @@ def test_a_last_frame_of_which_only_some_sectors_reached_the_disk_is_cut_off(
     assert (found.torn_bytes > 0) == (torn.strip(b"\0") != b"" and torn != last)
 
 
+@settings(deadline=None)
 @given(_PAYLOADS, st.data())
 def test_a_file_that_ends_inside_its_last_frame_is_cut_before_it(payloads: list[bytes], data: st.DataObject) -> None:
     whole, kept = _file(payloads), _file(payloads[:-1])
@@ -47,6 +50,7 @@ def test_a_file_that_ends_inside_its_last_frame_is_cut_before_it(payloads: list[
     assert (found.end, found.torn_bytes > 0) == (len(kept), end > len(kept))
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=200), min_size=2, max_size=6), st.data())
 def test_a_flipped_bit_before_the_last_frame_is_damage(payloads: list[bytes], data: st.DataObject) -> None:
     whole = bytearray(_file(payloads))

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 
 import pytest
 
@@ -19,6 +19,7 @@ from utils.raft.core.messages import (
     RequestVoteResponse,
 )
 from utils.raft.core.ready import HardState
+from utils.raft.io.addresses import Addresses
 from utils.raft.io.memory import MemoryStorage
 from utils.raft.io.node import RaftNode
 
@@ -45,7 +46,7 @@ class Post:
     def __init__(self) -> None:
         self.sent: asyncio.Queue[Message] = asyncio.Queue()
 
-    def start(self) -> None:
+    def start(self, addresses: Addresses) -> None:
         """There is nothing to open."""
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -54,6 +55,9 @@ class Post:
 
     def heard(self, peer: str) -> None:
         """Nobody is ever silent."""
+
+    def keep(self, peers: Collection[str]) -> None:
+        """There is nothing to close."""
 
     async def close(self) -> None:
         """There is nothing to close."""

@@ -46,7 +46,7 @@ class Desk:
         return self.keeper.is_due
 
     def take(self) -> None:
-        self.keeper.take(self.machine, LogBase(self.index, 1))
+        self.keeper.take(self.machine, LogBase(self.index, 1), b"")
 
     async def takes(self) -> int:
         """And lets it be saved; how far the log may forget then."""

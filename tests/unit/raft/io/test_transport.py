@@ -12,6 +12,7 @@ from utils.pb import raft_pb2, raft_pb2_grpc
 from utils.raft.core.messages import Message, PreVoteRequest, PreVoteResponse
 from utils.raft.core.ready import Role
 from utils.raft.io import transport as module
+from utils.raft.io.addresses import Addresses
 from utils.raft.io.codec import message_to_proto
 from utils.raft.io.servicer import RaftServicer
 from utils.raft.io.status import RaftStatus
@@ -28,9 +29,11 @@ class Inbox:
     def __init__(self) -> None:
         self.messages: asyncio.Queue[Message] = asyncio.Queue()
         self.ended: asyncio.Queue[str] = asyncio.Queue()
+        self.heard_from: set[str] = set()
         self.status = RaftStatus("node_2", Role.FOLLOWER, 3, "node_1", "host:1", 4, 5, 6, ready=False)
 
-    def receive(self, messages: list[Message]) -> None:
+    def receive(self, messages: list[Message], address: str = "") -> None:
+        self.heard_from.add(address)
         for message in messages:
             self.messages.put_nowait(message)
 
@@ -54,14 +57,14 @@ async def _served(servicer: raft_pb2_grpc.RaftServiceServicer, port: int = 0) ->
 
 
 def _servicer(inbox: Inbox) -> RaftServicer:
-    return RaftServicer(inbox, cluster_id="c", node_id="node_2", peers=frozenset({"node_1", "node_2"}))
+    return RaftServicer(inbox, cluster_id="c", node_id="node_2")
 
 
 @contextlib.asynccontextmanager
 async def _transport(port: int) -> AsyncIterator[GrpcTransport]:
     peers = {"node_1": "127.0.0.1:1", "node_2": f"127.0.0.1:{port}"}
-    transport = GrpcTransport(cluster_id="c", node_id="node_1", peers=peers)
-    transport.start()
+    transport = GrpcTransport(cluster_id="c", node_id="node_1")
+    transport.start(Addresses("node_1", peers))
     try:
         yield transport
     finally:
@@ -171,7 +174,7 @@ async def test_a_peer_that_answers_keeps_its_connection(monkeypatch: pytest.Monk
             streams += 1
             return await super().Deliver(request_iterator, context)
 
-    servicer = Counted(inbox, cluster_id="c", node_id="node_2", peers=frozenset({"node_1", "node_2"}))
+    servicer = Counted(inbox, cluster_id="c", node_id="node_2")
     async with _served(servicer) as port, _transport(port) as transport:
         until = asyncio.get_running_loop().time() + 1.0
         while asyncio.get_running_loop().time() < until:
@@ -190,10 +193,12 @@ async def test_a_peer_that_answers_keeps_its_connection(monkeypatch: pytest.Monk
     ("cluster_id", "message", "why"),
     [
         ("other", _message(1), "for cluster 'other'"),
-        ("c", _message(1, sender="node_9"), "'node_9' is no peer"),
+        ("c", _message(1, sender=""), "'' is no peer"),
         ("c", _message(1, sender="node_2"), "'node_2' is no peer"),
         ("c", _message(1, recipient="node_3"), "for 'node_3'"),
         ("c", Message("node_1", "node_2", PreVoteResponse(1, granted=True)), ""),
+        # A candidate of a configuration that has not come here yet.
+        ("c", _message(1, sender="node_9"), ""),
     ],
 )
 async def test_strangers_are_refused(cluster_id: str, message: Message, why: str) -> None:
