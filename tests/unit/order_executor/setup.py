@@ -24,7 +24,7 @@ class Status:
     ready: bool
 
 
-# "late": unknown at first, and committed with the next leader's no-op.
+# "late": unknown at first, and committed with the next leader's no-op, or when the test says so.
 Fate = Literal["refused", "lost", "unknown", "late"]
 
 
@@ -51,12 +51,16 @@ class MemoryNode:
     def become(self, *, term: int, ready: bool, leads: bool | None = None) -> None:
         """`leads`: as `ready`, unless it is said. A leader that hands over is not ready."""
         if ready:
-            for command in self._late:
-                self._apply(command)
-            self._late = []
+            self.commit_late()
         self.term, self.ready, self.leads = term, ready, ready if leads is None else leads
         change, self._change = self._change, asyncio.Event()
         change.set()
+
+    def commit_late(self) -> None:
+        """What was proposed and said to be unknown is committed now."""
+        for command in self._late:
+            self._apply(command)
+        self._late = []
 
     async def changed(self) -> None:
         await self._change.wait()
@@ -107,10 +111,17 @@ class Setup:
     """One executor whose node leads term 1 unless told otherwise."""
 
     def __init__(
-        self, world: World, *, in_flight_max: int = 64, term: int = 1, rotate_after: int | None = None
+        self,
+        world: World,
+        *,
+        in_flight_max: int = 64,
+        term: int = 1,
+        rotate_after: int | None = None,
+        decisions: DecisionLog | None = None,
     ) -> None:
+        """`decisions`: of a second executor that has the same log."""
         self.world = world
-        self.decisions = DecisionLog()
+        self.decisions = decisions or DecisionLog()
         self.node = MemoryNode(self.decisions, term=term)
         self.executor = Executor(
             election=RaftElection(self.node, self.decisions),
