@@ -1,9 +1,10 @@
 """What a checkout costs: starts a bookstore of its own and drives POST /checkout until each order's final answer.
 
-python -m benchmarks.checkout [--seconds N]
+python -m benchmarks.checkout [--seconds N] [--cluster-nodes N ...]
 
-Prints orders/s and p50/p95/p99 at 1, 8 and 32 clients, CPU per order by service and RPCs per order; the last line is
-one JSON object. Nothing else should run on the machine meanwhile.
+For clusters of 1, 3 and 5 nodes: orders/s and p50/p95/p99 at 1, 8 and 32 clients; then, beside each other, what an
+order costs with each size: calls, log entries, syncs, CPU by service. The last line is one JSON object. Nothing else
+should run on the machine meanwhile.
 """
 
 import argparse
@@ -22,11 +23,12 @@ from typing import Any
 
 import psutil
 
-from benchmarks.costs import Costs, VerificationTimes, costs, rpcs, settle
+from benchmarks.costs import Costs, VerificationTimes, costs, settle, size_table
 from bookstore.running import RunningSystem
-from bookstore.shop_client import order_body, runtime, set_stock
+from bookstore.shop_client import order_body, set_stock
 from bookstore.system import HOST, ORCHESTRATOR
 
+CLUSTER_SIZES = (1, 3, 5)
 CLIENTS = (1, 8, 32)
 TITLES = ("Harry Potter", "The Great Gatsby", "To Kill a Mockingbird", "1984", "Pride and Prejudice")
 COPIES = 1_000_000
@@ -116,12 +118,14 @@ def lost(port: int, order_ids: list[str], timeout_s: float = 30.0) -> int:
     return len(open_orders)
 
 
-def measure(seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
-    """The whole benchmark; the result is what the last line prints."""
-    with tempfile.TemporaryDirectory(prefix="bookstore-bench-") as directory, RunningSystem(Path(directory)) as system:
+def measure(cluster_nodes: int, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
+    """A system with so many nodes in each cluster, with each number of clients."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bookstore-bench-") as directory,
+        RunningSystem(Path(directory), {"CLUSTER_NODES": str(cluster_nodes)}) as system,
+    ):
         set_stock(system, dict.fromkeys(TITLES, COPIES))
         port = system.state.process(ORCHESTRATOR).port
-        say(f"warming up for {WARM_UP_S:.0f} s")
         drive(port, 8, WARM_UP_S)
         settle(system)
         verification_times = VerificationTimes(system)
@@ -130,9 +134,9 @@ def measure(seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
         columns = f"{'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'verified in ms':>15} {'errors':>7}"
         say(f"{'clients':>8} {'orders/s':>9} {columns}")
         for clients in CLIENTS:
-            cpu_before, rpcs_before = costs(system), runtime().run(rpcs(system))
+            before = costs(system)
             phase = drive(port, clients, seconds)
-            cost.add(len(phase.latencies_ms), cpu_before, costs(system), rpcs_before, runtime().run(rpcs(system)))
+            cost.add(len(phase.latencies_ms), before, costs(system))
             phase.verifications_ms = verification_times.read_ms()
             phases.append(phase)
             row = phase.summary()
@@ -140,14 +144,10 @@ def measure(seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
                 f"{clients:>8} {row['orders_per_s']:>9} {row['p50_ms']:>8} {row['p95_ms']:>8} {row['p99_ms']:>8} "
                 f"{row['verification_p50_ms']:>15} {row['errors']:>7}"
             )
-        say(cost.table())
+        say(cost.calls_table())
         return {
             "clients": {str(phase.clients): phase.summary() for phase in phases},
-            "cpu_ms_per_order": round(cost.cpu_ms_per_order, 2),
-            "rpcs_per_order": round(cost.rpcs_per_order, 1),
-            "verification_rpcs_per_order": round(cost.trio_rpcs_per_order, 1),
-            "verification_cpu_ms_per_order": round(cost.trio_cpu_ms_per_order, 2),
-            "messages_per_order": round(cost.messages_per_order, 1),
+            **cost.summary(),
             "lost": lost(port, [order_id for phase in phases for order_id in phase.unfinished]),
         }
 
@@ -155,10 +155,17 @@ def measure(seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.checkout", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=15.0, help="how long each number of clients orders")
-    seconds = parser.parse_args().seconds
-    print(f"{psutil.cpu_count()} cores; starting a bookstore", flush=True)
-    result = measure(seconds, lambda line: print(line, flush=True))
-    print(json.dumps(result))
+    parser.add_argument(
+        "--cluster-nodes", type=int, nargs="+", default=CLUSTER_SIZES, metavar="N",
+        help="the sizes of the clusters: a system of each is measured",
+    )  # fmt: skip
+    arguments = parser.parse_args()
+    results = {}
+    for size in arguments.cluster_nodes:
+        print(f"{psutil.cpu_count()} cores; clusters of {size}", flush=True)
+        results[str(size)] = measure(size, arguments.seconds, lambda line: print(line, flush=True))
+    print(size_table(results, CLIENTS[-1]))
+    print(json.dumps({"cluster_nodes": results}))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from utils.observe.counters import count
 from utils.raft.core.messages import Entry, EntryKind, LogBase, Snapshot
 from utils.raft.errors import ProposalRefusedError
 from utils.raft.io.proposals import Proposals
@@ -31,6 +32,7 @@ class Applier:
             self._proposals.skipped_to(self.last_applied.index)
 
     def apply(self, entries: Sequence[Entry]) -> None:
+        count("raft.entries_applied", len(entries))
         for entry in entries:
             assert entry.index == self.last_applied.index + 1, f"{entry.index} came after {self.last_applied.index}"
             result = self._machine.apply(entry.index, entry.data) if entry.kind is EntryKind.COMMAND else None

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from utils.observe.counters import count
+
 
 class File(Protocol):
     """An open file. Its calls block for the disk."""
@@ -66,9 +68,11 @@ class OsFile:
         os.ftruncate(self._descriptor, size)
 
     def sync(self) -> None:
+        count("disk.syncs")
         os.fsync(self._descriptor)
 
     def sync_data(self) -> None:
+        count("disk.syncs")
         os.fdatasync(self._descriptor)
 
     def close(self) -> None:
