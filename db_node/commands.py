@@ -4,6 +4,7 @@ import enum
 
 import msgspec
 
+from utils.clocks.story import PackedClock
 from utils.two_phase_commit.actions import OrderDecision
 from utils.two_phase_commit.decision_log import Command as DecisionCommand
 from utils.two_phase_commit.fenced_log import Epoch
@@ -45,6 +46,7 @@ class OrderedCopies(msgspec.Struct, frozen=True):
     attempt: Attempt
     position: int
     quantities: dict[str, int]
+    clock: PackedClock = b""
 
 
 class Prepare(msgspec.Struct, frozen=True, tag=True):

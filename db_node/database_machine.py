@@ -18,6 +18,7 @@ from db_node.commands import (
 )
 from db_node.keyspace import Entry, Keyspace, Stored
 from db_node.remembered_requests import Answered, RememberedRequests
+from utils.clocks.story import DATABASE, Story
 from utils.two_phase_commit.fenced_log import NO_EPOCH, Epoch, FencedLog
 from utils.two_phase_commit.messages import Attempt
 from utils.two_phase_commit.participant import Participant, Record
@@ -53,7 +54,7 @@ class DatabaseMachine:
     def __init__(self) -> None:
         self._keyspace = Keyspace()
         self._requests = RememberedRequests()
-        self._participant = Participant[Quantities](self._keyspace)
+        self._participant = Participant[Quantities](self._keyspace, host=DATABASE)
         self._executors = FencedLog()
         self._highest_epoch = 0
 
@@ -100,6 +101,11 @@ class DatabaseMachine:
         """Attempts that have reserved copies, and whose decision is not known here."""
         return self._participant.in_doubt
 
+    def story(self, order_id: str) -> Story:
+        """What has happened to an order here, as far as it is remembered."""
+        record = self._participant.records.get(order_id)
+        return record.story if record else ()
+
     def reservation(self, order_id: str) -> Quantities:
         """Copies by title that the order holds now."""
         record = self._participant.records.get(order_id)
@@ -122,7 +128,8 @@ class DatabaseMachine:
                 self._participant.prune()
                 self._highest_epoch = max(self._highest_epoch, *(order.attempt.epoch for order in orders), 0)
                 return tuple(
-                    self._participant.prepare(order.attempt, order.position, order.quantities) for order in orders
+                    self._participant.prepare(order.attempt, order.position, order.quantities, order.clock)
+                    for order in orders
                 )
             case Decide(decisions):
                 return tuple(self._participant.decide(decision) for decision in decisions)

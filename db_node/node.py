@@ -12,19 +12,23 @@ from db_node.freshness import Freshness
 from db_node.replicated_participant import ReplicatedParticipant
 from db_node.servicer import DatabaseServicer
 from utils.catalogue import CatalogueBook
+from utils.clocks.story import Story
 from utils.db_client.keys import price_key, stock_key
 from utils.observe.logging import get_logger
 from utils.pb.database_pb2_grpc import add_DatabaseServiceServicer_to_server
 from utils.pb.decision_log_pb2_grpc import add_DecisionLogServiceServicer_to_server
+from utils.pb.story_pb2_grpc import add_StoryServiceServicer_to_server
 from utils.pb.two_phase_commit_pb2_grpc import add_ParticipantServiceServicer_to_server
 from utils.raft.consensus import Consensus
 from utils.raft.errors import RaftError
 from utils.raft.io.node import RaftNode
+from utils.raft.io.service_errors import raft_errors
 from utils.rpc.cluster import ClusterChannel
 from utils.rpc.server import RpcServer
 from utils.rpc.transport import backoff_s
 from utils.two_phase_commit.io.inquiry import RESOLVE_TIMEOUT_S, InDoubtInquiry
 from utils.two_phase_commit.io.participant_servicer import ParticipantServicer, log_outcomes
+from utils.two_phase_commit.io.participant_story import ParticipantStoryServicer
 from utils.two_phase_commit.messages import Decision
 
 log = get_logger()
@@ -50,6 +54,7 @@ class DatabaseNode:
         add_ParticipantServiceServicer_to_server(ParticipantServicer(self._participant), self._server)  # type: ignore[arg-type]
         decisions = DecisionLogServicer(self.raft, self.machine)
         add_DecisionLogServiceServicer_to_server(decisions, self._server)  # type: ignore[arg-type]
+        add_StoryServiceServicer_to_server(ParticipantStoryServicer(self._story), self._server)  # type: ignore[arg-type]
         self._executors = ClusterChannel(config.order_executor)
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -77,6 +82,11 @@ class DatabaseNode:
         await self.raft.stop()
         await self._server.stop()
         await self._executors.close()
+
+    async def _story(self, order_id: str, timeout_s: float) -> Story:
+        with raft_errors():
+            await self.raft.read_barrier(timeout_s=timeout_s)
+        return self.machine.story(order_id)
 
     async def _carry_out(self, decisions: Sequence[Decision]) -> None:
         log_outcomes(decisions, await self._participant.decide(decisions, timeout_s=RESOLVE_TIMEOUT_S))

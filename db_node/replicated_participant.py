@@ -38,4 +38,4 @@ def _ordered_copies(transaction: Transaction) -> OrderedCopies:
     quantities: Counter[str] = Counter()
     for item in transaction.items:
         quantities[item.title] += item.quantity
-    return OrderedCopies(transaction.attempt, transaction.position, dict(quantities))
+    return OrderedCopies(transaction.attempt, transaction.position, dict(quantities), transaction.clock)

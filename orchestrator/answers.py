@@ -28,7 +28,7 @@ def order_answer(record: OrderRecord) -> dict[str, Any]:
         "suggestedBooks": (
             book_answers(order.suggested_books) if order and record.state is OrderState.APPROVED else []
         ),
-        "reasons": [_reason(reason) for reason in record.reasons],
+        "reasons": [reason_answer(reason) for reason in record.reasons],
         "riskScore": record.risk_score,
     }
     if record.confirmation_code:
@@ -63,9 +63,9 @@ def problem_response(problem: Problem) -> Response:
 def error_answer(code: str, message: str, reasons: tuple[Reason, ...] = (), order_id: str = "") -> dict[str, Any]:
     error: dict[str, Any] = {"code": code, "message": message}
     if reasons:
-        error["reasons"] = [_reason(reason) for reason in reasons]
+        error["reasons"] = [reason_answer(reason) for reason in reasons]
     return {"error": error, "orderId": order_id} if order_id else {"error": error}
 
 
-def _reason(reason: Reason) -> dict[str, str]:
+def reason_answer(reason: Reason) -> dict[str, str]:
     return {"code": reason.code, "message": reason.message, "field": reason.field}

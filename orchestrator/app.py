@@ -15,6 +15,8 @@ from orchestrator.problems import Problem
 from orchestrator.readiness import Readiness
 from orchestrator.routes import Routes
 from orchestrator.shelf import Shelf
+from orchestrator.story import Stories
+from orchestrator.story_routes import StoryRoutes
 from utils.observe.logging import get_logger
 
 log = get_logger()
@@ -24,14 +26,21 @@ _QUIET_PATHS = frozenset({"/healthz", "/readyz", "/books", "/books/search", "/bo
 
 
 def create_app(
-    checkout: Checkout, shelf: Shelf, discovery: Discovery, readiness: Readiness, *, cors_origins: Sequence[str]
+    checkout: Checkout,
+    shelf: Shelf,
+    discovery: Discovery,
+    stories: Stories,
+    readiness: Readiness,
+    *,
+    cors_origins: Sequence[str],
 ) -> Flask:
-    """The application over its four parts; pages from `cors_origins` may call it from a browser."""
+    """The application over its parts; pages from `cors_origins` may call it from a browser."""
     app = Flask(__name__, static_folder=None)
     # A path is what it is: no redirect to another spelling of it.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.register_blueprint(Routes(checkout, shelf, discovery, readiness).blueprint())
+    app.register_blueprint(StoryRoutes(stories).blueprint())
     CORS(
         app,
         origins=list(cors_origins),

@@ -23,6 +23,7 @@ from orchestrator.problems import (
 from orchestrator.schemas import CheckoutRequest, parse_checkout
 from orchestrator.single_flight import SingleFlight
 from orchestrator.verification import Verdict
+from utils.clocks.story import Story
 from utils.domain.money import AMOUNT_CENTS_MAX, SHIPPING_CENTS
 from utils.domain.order import ORDER_ID, PricedItem, QueuedOrder
 from utils.observe.logging import get_logger
@@ -183,7 +184,7 @@ class Checkout:
         if verdict.reasons:
             log.info("rejected", order_id=order_id, reasons=[reason.code for reason in verdict.reasons])
             return self._reject(ticket, fingerprint, verdict)
-        record = self._enqueue(_accepted(priced, verdict), fingerprint, ticket.accept_by)
+        record = self._enqueue(_accepted(priced, verdict), fingerprint, verdict.story, ticket.accept_by)
         log.info("accepted", order_id=order_id, amount_cents=priced.amount_cents, clock=verdict.clock.entries)
         return _same_body(record, fingerprint)
 
@@ -208,12 +209,12 @@ class Checkout:
             customer_hash=self._identities.customer_hash(request.customer.contact),
         )
 
-    def _enqueue(self, order: QueuedOrder, fingerprint: bytes, deadline: Deadline) -> OrderRecord:
+    def _enqueue(self, order: QueuedOrder, fingerprint: bytes, story: Story, deadline: Deadline) -> OrderRecord:
         """Sent again until its outcome is known: the queue recognises the order by its id."""
         attempt = 0
         while (remaining_s := deadline.remaining_s(_TRY_S)) > 0:
             try:
-                return self._queue.enqueue(order, fingerprint, timeout_s=remaining_s)
+                return self._queue.enqueue(order, fingerprint, story, timeout_s=remaining_s)
             except ResourceExhausted as error:
                 if attempt == 0:
                     raise QueueFull(
@@ -236,7 +237,7 @@ class Checkout:
         timeout_s = ticket.accept_by.remaining_s(_TRY_S if ticket.keyed else _COURTESY_S)
         try:
             record = self._queue.record_rejection(
-                ticket.order_id, fingerprint, verdict.reasons, verdict.risk_score, timeout_s=timeout_s
+                ticket.order_id, fingerprint, verdict.reasons, verdict.risk_score, verdict.story, timeout_s=timeout_s
             )
         except (*_TRANSIENT, ResourceExhausted) as error:
             log.warning("a rejection could not be kept", order_id=ticket.order_id, error=error.message)

@@ -10,6 +10,7 @@ from orchestrator.clients.book_guide import BookGuideClient
 from orchestrator.clients.database import BlockingDatabase
 from orchestrator.clients.order_queue import OrderQueueClient
 from orchestrator.clients.probes import Prober
+from orchestrator.clients.stories import StoriesClient
 from orchestrator.clients.trio import TrioClient
 from orchestrator.config import Config
 from orchestrator.deadline import LatestEnd
@@ -69,5 +70,13 @@ def compose(config: Config, latest: LatestEnd) -> tuple[Flask, contextlib.ExitSt
         ),
         latest=latest,
     )
+    stories = StoriesClient(
+        runtime,
+        order_queue=config.order_queue,
+        order_executor=config.order_executor,
+        db_nodes=config.db_nodes,
+        payment=config.payment_service,
+    )
+    closing.callback(stories.close)
     readiness = Readiness(prober, {name: len(addresses) for name, addresses in clusters.items()}, shelf.component)
-    return create_app(checkout, shelf, Discovery(guide), readiness, cors_origins=config.cors_origins), closing
+    return create_app(checkout, shelf, Discovery(guide), stories, readiness, cors_origins=config.cors_origins), closing

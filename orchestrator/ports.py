@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from orchestrator.schemas import CheckoutRequest
+from utils.clocks.story import Event, Story
 from utils.clocks.vector_clock import VectorClock
 from utils.domain.order import Book, PaymentInstrument, PricedItem, QueuedOrder, Reason
 
@@ -42,6 +43,8 @@ class Outcome(msgspec.Struct, frozen=True):
     reasons: tuple[Reason, ...] = ()
     # Not all of its events have happened. Without reasons of its own, another service stopped the run.
     stopped: bool = False
+    # What has happened there, in order.
+    events: tuple[Event, ...] = ()
 
 
 class Service(enum.StrEnum):
@@ -107,11 +110,18 @@ class OrderRecord(msgspec.Struct, frozen=True):
 class OrderQueue(Protocol):
     """All calls block for at most `timeout_s` and raise `utils.rpc.errors.ServiceError`."""
 
-    def enqueue(self, order: QueuedOrder, fingerprint: bytes, *, timeout_s: float) -> OrderRecord:
+    def enqueue(self, order: QueuedOrder, fingerprint: bytes, story: Story, *, timeout_s: float) -> OrderRecord:
         """What won: this order, or what an earlier request with this id left."""
 
     def record_rejection(
-        self, order_id: str, fingerprint: bytes, reasons: tuple[Reason, ...], risk_score: int, *, timeout_s: float
+        self,
+        order_id: str,
+        fingerprint: bytes,
+        reasons: tuple[Reason, ...],
+        risk_score: int,
+        story: Story,
+        *,
+        timeout_s: float,
     ) -> OrderRecord:
         """What won, likewise."""
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from orchestrator.ports import Finding, Outcome, PricedCheckout, Run, Service, Trio
 from orchestrator.problems import ComponentUnavailable
+from utils.clocks.story import Event, Story, pack
 from utils.clocks.vector_clock import VectorClock
 from utils.domain.order import REASONS_MAX, Book, PaymentInstrument, Reason
 from utils.observe.logging import get_logger
@@ -34,6 +35,8 @@ class Verdict:
     clock: VectorClock
     instrument: PaymentInstrument | None
     books: tuple[Book, ...]
+    # From the request to what the verdict rests on.
+    story: Story = ()
 
 
 class _Branch:
@@ -92,6 +95,12 @@ class _Collected:
         found = (self.findings[service].outcome.reasons for service in Service if service in self.findings)
         return tuple(dict.fromkeys(reason for reasons in found for reason in reasons))[:REASONS_MAX]
 
+    def story(self, start: Event) -> Story:
+        """What has happened, as far as it was told; each event after all that it knows of."""
+        events = [event for finding in self.findings.values() for event in finding.outcome.events]
+        events.sort(key=lambda event: sum(event.clock.entries.values()))
+        return tuple(pack(event) for event in (start, *events))
+
     def clock(self, start: VectorClock) -> VectorClock:
         for finding in self.findings.values():
             start = start.merge(finding.outcome.clock)
@@ -127,7 +136,8 @@ class Verification:
         duration_ms = round((time.monotonic() - began_at) * 1_000, 1)
         log.info("verification ended", order_id=order.order_id, run=run.run, duration_ms=duration_ms)
         self._trio.forget(run, final_clock := collected.clock(run.clock), collected.findings.keys())
-        return _verdict(order.order_id, collected, final_clock)
+        story = collected.story(Event(self._node_id, "received", run.clock))
+        return _verdict(order.order_id, collected, final_clock, story)
 
     def _collect(self, branches: Iterable[_Branch], run: Run) -> _Collected:
         collected = _Collected()
@@ -153,7 +163,7 @@ class Verification:
         return collected
 
 
-def _verdict(order_id: str, collected: _Collected, final_clock: VectorClock) -> Verdict:
+def _verdict(order_id: str, collected: _Collected, final_clock: VectorClock, story: Story) -> Verdict:
     for service, error in collected.failures.items():
         log.warning("a service gave no answer", order_id=order_id, peer=service, error=_told(error))
     reasons = collected.reasons()
@@ -172,6 +182,7 @@ def _verdict(order_id: str, collected: _Collected, final_clock: VectorClock) -> 
         clock=final_clock,
         instrument=transaction.instrument,
         books=suggestions.books,
+        story=story,
     )
 
 

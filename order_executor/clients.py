@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from order_executor.ports import Claimed, ClaimedOrder, OrderResult
 from order_executor.retry_policy import OPERATION_TIMEOUT_S
 from utils.pb import order_queue_pb2, two_phase_commit_pb2
-from utils.pb.convert import queued_order_from_proto, reason_to_proto
+from utils.pb.convert import (
+    packed_clock_from_proto,
+    queued_order_from_proto,
+    reason_to_proto,
+    story_to_proto,
+)
 from utils.pb.order_queue_pb2_grpc import OrderQueueServiceStub
 from utils.pb.two_phase_commit_pb2_grpc import ParticipantServiceStub
 from utils.rpc.channel import Channel
@@ -34,7 +39,12 @@ class OrderQueueClient:
             wait_ms=int(wait_s * 1_000),
         )
         response = await self._stub.Dequeue(request, timeout=wait_s + OPERATION_TIMEOUT_S)
-        orders = [ClaimedOrder(queued_order_from_proto(claimed.order), claimed.position) for claimed in response.orders]
+        orders = [
+            ClaimedOrder(
+                queued_order_from_proto(claimed.order), claimed.position, packed_clock_from_proto(claimed.clock)
+            )
+            for claimed in response.orders
+        ]
         return Claimed(orders, response.ended_below)
 
     async def complete(self, results: Sequence[OrderResult]) -> Sequence[None]:
@@ -80,4 +90,5 @@ def _result_to_proto(result: OrderResult) -> order_queue_pb2.OrderResult:
         approved=result.approved,
         confirmation_code=result.confirmation_code,
         reasons=[reason_to_proto(reason) for reason in result.reasons],
+        events=story_to_proto(result.story),
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from order_executor.leadership import Leadership
 from order_executor.ports import Election, OrderQueue, Participant
+from utils.clocks.story import Story
 from utils.observe.logging import get_logger
 from utils.two_phase_commit.decision_log import resolve
 from utils.two_phase_commit.messages import Attempt, Resolution
@@ -79,6 +80,10 @@ class Executor:
             and leadership.has_given_up(attempt)
         )
         return resolve(attempt, epoch=epoch, log=self._election.decisions, was_given_up=was_given_up)
+
+    def story(self, order_id: str) -> tuple[Attempt, Story] | None:
+        """See Leadership.story; None where this node does not lead."""
+        return None if self._leadership is None else self._leadership.story(order_id)
 
     async def _lead(self, epoch: int) -> None:
         self._leadership = Leadership(

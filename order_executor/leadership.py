@@ -12,9 +12,11 @@ from functools import partial
 import msgspec
 
 from order_executor.batching import Batcher
+from order_executor.order_clock import OrderClock
 from order_executor.ports import ClaimedOrder, Election, OrderQueue, OrderResult, Participant
 from order_executor.retry_policy import DRAIN_TIMEOUT_S, POLL, POLL_WAIT_S, pause_before_s
 from order_executor.rotation import Rotation
+from utils.clocks.story import PackedClock, Story
 from utils.domain.order import QueuedOrder
 from utils.observe.counters import count
 from utils.observe.logging import get_logger
@@ -52,11 +54,14 @@ class _Order:
     position: int
     # None for an order that was decided before this term: nobody asks to prepare it again.
     order: QueuedOrder | None
+    clock: OrderClock
 
     def transaction(self, attempt: Attempt) -> Transaction:
         assert self.order is not None
         order = self.order
-        return Transaction(attempt, self.position, order.items, order.amount_cents, order.instrument)
+        return Transaction(
+            attempt, self.position, order.items, order.amount_cents, order.instrument, self.clock.ask(attempt)
+        )
 
 
 class Leadership:
@@ -97,6 +102,11 @@ class Leadership:
         order = self._orders.get(attempt.order_id)
         return order is not None and order.coordinator.has_given_up(attempt)
 
+    def story(self, order_id: str) -> tuple[Attempt, Story] | None:
+        """The attempt that an order in hand is at, and what this leader has done for it; None for any other order."""
+        order = self._orders.get(order_id)
+        return None if order is None else (order.coordinator.attempt, order.clock.story)
+
     async def run(self) -> None:
         """Until it is cancelled. Any exception is a defect."""
         async with asyncio.TaskGroup() as tasks:
@@ -115,7 +125,7 @@ class Leadership:
             unfinished = self._decisions.unfinished()
             log.info("leading", epoch=self.epoch, unfinished=len(unfinished))
             for decision in unfinished:
-                self._take(decision.order_id, decision.position, None)
+                self._take(decision.order_id, decision.position, None, b"")
             self._polling = tasks.create_task(self._poll())
             # An epoch ends from outside, also one in which nothing is polled any more.
             await asyncio.Event().wait()
@@ -197,9 +207,9 @@ class Leadership:
         if order_id in self._orders:
             log.warning("an order in hand was handed out again", order_id=order_id, epoch=self.epoch)
             return
-        self._take(order_id, claimed.position, claimed.order)
+        self._take(order_id, claimed.position, claimed.order, claimed.clock)
 
-    def _take(self, order_id: str, position: int, order: QueuedOrder | None) -> None:
+    def _take(self, order_id: str, position: int, order: QueuedOrder | None, clock: PackedClock) -> None:
         coordinator = Coordinator(
             order_id,
             position,
@@ -207,7 +217,7 @@ class Leadership:
             participants=tuple(self._participants),
             recorded_decision=self._decisions.decision,
         )
-        taken = _Order(coordinator, position, order)
+        taken = _Order(coordinator, position, order, OrderClock(self.epoch, clock))
         self._orders[order_id] = taken
         self._is_empty.clear()
         self._undecided.add(order_id)
@@ -264,18 +274,24 @@ class Leadership:
         match action:
             case SendPrepare(participant, attempt):
                 vote = await self._prepares[participant].submit(order.transaction(attempt))
+                order.clock.voted(vote.clock)
                 return coordinator.voted(participant, vote)
             case Propose(decision):
-                recorded = await self._records.submit(RecordDecision(decision))
+                recorded = await self._records.submit(RecordDecision(order.clock.decide(decision)))
                 if recorded is None:
                     return coordinator.confirmed(self._decisions.finished_below)
                 log.info("decided", **_names(recorded.attempt), commit=recorded.commit)
                 return coordinator.recorded(recorded)
             case SendDecision(participant, told):
-                told = msgspec.structs.replace(told, position=order.position)
-                return coordinator.acknowledged(action, await self._deliveries[participant].submit(told))
+                if (known := self._decisions.decision(coordinator.order_id)) is not None:
+                    order.clock.recorded(known)
+                told = msgspec.structs.replace(told, position=order.position, clock=order.clock.now)
+                acknowledgement = await self._deliveries[participant].submit(told)
+                order.clock.acknowledged(participant, acknowledgement.story)
+                return coordinator.acknowledged(action, acknowledgement)
             case Complete(order_id, approved, confirmation_code, reasons):
-                await self._results.submit(OrderResult(order_id, self.epoch, approved, confirmation_code, reasons))
+                result = OrderResult(order_id, self.epoch, approved, confirmation_code, reasons, order.clock.story)
+                await self._results.submit(result)
                 return coordinator.completed()
             case RecordAsFinished(order_id):
                 await self._records.submit(RecordFinished(order_id))

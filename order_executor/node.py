@@ -14,7 +14,9 @@ from order_executor.ports import Election
 from order_executor.raft_election import RaftElection
 from order_executor.rotation import rotate_after
 from order_executor.servicer import CoordinatorServicer, OrderExecutorServicer
+from order_executor.story import StoryServicer
 from utils.pb.order_executor_pb2_grpc import add_OrderExecutorServiceServicer_to_server
+from utils.pb.story_pb2_grpc import add_StoryServiceServicer_to_server
 from utils.pb.two_phase_commit_pb2_grpc import add_CoordinatorServiceServicer_to_server
 from utils.raft.io.node import RaftNode
 from utils.rpc.channel import Channel
@@ -68,6 +70,8 @@ class ExecutorNode:
         add_CoordinatorServiceServicer_to_server(coordinator, self._server)  # type: ignore[arg-type]
         status = OrderExecutorServicer(self.election, self.executor)
         add_OrderExecutorServiceServicer_to_server(status, self._server)  # type: ignore[arg-type]
+        stories = StoryServicer(self.election, self.executor)
+        add_StoryServiceServicer_to_server(stories, self._server)  # type: ignore[arg-type]
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until `stopping` is set. Raises LogDamagedError, RuntimeError for a port in use, whatever is a defect."""

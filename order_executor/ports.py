@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from utils.clocks.story import PackedClock, Story
 from utils.domain.order import QueuedOrder, Reason
 from utils.two_phase_commit.actions import OrderDecision
 from utils.two_phase_commit.decision_log import Command, DecisionLog
@@ -16,6 +17,8 @@ class ClaimedOrder(msgspec.Struct, frozen=True):
     order: QueuedOrder
     # Its index in the queue's log.
     position: int
+    # The queue's.
+    clock: PackedClock = b""
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -33,6 +36,8 @@ class OrderResult(msgspec.Struct, frozen=True):
     approved: bool
     confirmation_code: str
     reasons: tuple[Reason, ...]
+    # Of the executors and the participants.
+    story: Story = ()
 
 
 class OrderQueue(Protocol):

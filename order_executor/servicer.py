@@ -14,6 +14,17 @@ from utils.two_phase_commit.convert import attempt_from_proto, resolution_to_pro
 ATTEMPTS_MAX = 1_024
 
 
+def check_leads(election: Election) -> None:
+    """Raises NotLeader, also on a leader that does not yet know all decisions."""
+    status = election.status
+    if not status.ready:
+        raise NotLeader(
+            f"{status.node_id} does not lead the executors",
+            leader_id=status.leader_id or "",
+            leader_address=status.leader_address or "",
+        )
+
+
 class CoordinatorServicer(CoordinatorServiceServicer):
     def __init__(self, election: Election, executor: Executor) -> None:
         self._election = election
@@ -26,13 +37,7 @@ class CoordinatorServicer(CoordinatorServiceServicer):
         if len(request.attempts) > ATTEMPTS_MAX:
             raise InvalidArgument(f"at most {ATTEMPTS_MAX} attempts may be asked about at once")
         attempts = [attempt_from_proto(message) for message in request.attempts]
-        status = self._election.status
-        if not status.ready:
-            raise NotLeader(
-                f"{status.node_id} does not lead the executors",
-                leader_id=status.leader_id or "",
-                leader_address=status.leader_address or "",
-            )
+        check_leads(self._election)
         return two_phase_commit_pb2.ResolveResponse(
             resolutions=[resolution_to_proto(self._executor.resolve(attempt)) for attempt in attempts]
         )

@@ -3,6 +3,7 @@
 import msgspec
 
 from order_queue.order_record import OrderRecord, OrderResult
+from utils.clocks.story import Story
 from utils.domain.order import QueuedOrder, Reason
 
 
@@ -17,6 +18,8 @@ class Enqueue(msgspec.Struct, frozen=True, tag=True):
     order: QueuedOrder
     fingerprint: bytes
     bounds: Bounds
+    # Of verification.
+    story: Story = ()
 
 
 class RecordRejection(msgspec.Struct, frozen=True, tag=True):
@@ -27,6 +30,8 @@ class RecordRejection(msgspec.Struct, frozen=True, tag=True):
     reasons: tuple[Reason, ...]
     risk_score: int
     bounds: Bounds
+    # Of verification.
+    story: Story = ()
 
 
 class Complete(msgspec.Struct, frozen=True, tag=True):

@@ -13,9 +13,11 @@ from order_queue.queue_machine import QueueMachine
 from order_queue.record_store import RecordStore
 from order_queue.recorder import Recorder
 from order_queue.servicer import OrderQueueServicer
+from order_queue.story import StoryServicer
 from order_queue.wakeups import Wakeups, WakingMachine
 from utils.observe.logging import get_logger
 from utils.pb.order_queue_pb2_grpc import add_OrderQueueServiceServicer_to_server
+from utils.pb.story_pb2_grpc import add_StoryServiceServicer_to_server
 from utils.raft.io.node import RaftNode
 from utils.rpc.server import RpcServer
 
@@ -41,6 +43,8 @@ class QueueNode:
             self.raft, self.machine, self.claims, self.wakeups, bounds=bounds, archive=self._archive
         )
         add_OrderQueueServiceServicer_to_server(servicer, self._server)  # type: ignore[arg-type]
+        stories = StoryServicer(self.raft, self.machine, self.claims, servicer.archived)
+        add_StoryServiceServicer_to_server(stories, self._server)  # type: ignore[arg-type]
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

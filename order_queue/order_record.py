@@ -4,6 +4,7 @@ import enum
 
 import msgspec
 
+from utils.clocks.story import Story
 from utils.domain.order import QueuedOrder, Reason
 
 
@@ -29,6 +30,8 @@ class OrderRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     reasons: tuple[Reason, ...] = ()
     confirmation_code: str = ""
     ended_index: int = 0
+    # Of verification and of the queue; at the end also what came with the result, and so all of it.
+    story: Story = ()
 
 
 class OrderResult(msgspec.Struct, frozen=True):
@@ -39,6 +42,8 @@ class OrderResult(msgspec.Struct, frozen=True):
     approved: bool
     confirmation_code: str = ""
     reasons: tuple[Reason, ...] = ()
+    # Of the executors and the participants.
+    story: Story = ()
 
     @property
     def state(self) -> OrderState:

@@ -33,6 +33,8 @@ from order_queue.commands import (
 from order_queue.forgotten_ids import ForgottenIds
 from order_queue.order_heap import OrderHeap
 from order_queue.order_record import OrderRecord, OrderResult, OrderState
+from utils.clocks.story import ORDER_QUEUE, Story, known_after, tell
+from utils.clocks.vector_clock import VectorClock
 
 _SNAPSHOT_VERSION = 2
 
@@ -163,7 +165,13 @@ class QueueMachine:
         if (known := self._known(order.order_id) or self.full(command.bounds)) is not None:
             return known
         record = OrderRecord(
-            order.order_id, OrderState.PENDING, index, command.fingerprint, risk_score=order.risk_score, order=order
+            order.order_id,
+            OrderState.PENDING,
+            index,
+            command.fingerprint,
+            risk_score=order.risk_score,
+            order=order,
+            story=tell(command.story, ORDER_QUEUE, "enqueued", VectorClock(order.clock)),
         )
         self._pending[order.order_id] = record
         self._push(record)
@@ -180,6 +188,7 @@ class QueueMachine:
             risk_score=command.risk_score,
             reasons=command.reasons,
             ended_index=index,
+            story=tell(command.story, ORDER_QUEUE, "rejection recorded", VectorClock()),
         )
         self._end(record)
         return Registered(record, is_new=True)
@@ -202,6 +211,7 @@ class QueueMachine:
                     reasons=result.reasons,
                     confirmation_code=result.confirmation_code,
                     ended_index=index,
+                    story=_completed(record.story, result),
                 )
                 self._end(record)
                 ended.append(record)
@@ -237,3 +247,8 @@ class QueueMachine:
     def _end(self, record: OrderRecord) -> None:
         self._ended[record.order_id] = self._encoder.encode(record)
         self._unrecorded.append((record.ended_index, record.order_id))
+
+
+def _completed(story: Story, result: OrderResult) -> Story:
+    whole = (*story, *result.story)
+    return tell(whole, ORDER_QUEUE, "completed", known_after(whole), epoch=result.epoch)

@@ -41,6 +41,8 @@ CREATE TABLE IF NOT EXISTS order_records (
     accepted_at        timestamptz,
     recorded_at        timestamptz NOT NULL DEFAULT now()
 );
+-- Packed events (utils.clocks.story).
+ALTER TABLE order_records ADD COLUMN IF NOT EXISTS story bytea[] NOT NULL DEFAULT '{}';
 CREATE INDEX IF NOT EXISTS order_records_by_age ON order_records (recorded_at, ended_index);
 -- Suggestions ask for a customer's latest orders.
 CREATE INDEX IF NOT EXISTS order_records_by_customer ON order_records (customer_hash, ended_index)
@@ -51,12 +53,12 @@ _INSERT: Final = """
 INSERT INTO order_records (
     order_id, state, position, ended_index, fingerprint, risk_score, reasons, confirmation_code,
     items, shipping_cents, amount_cents, payment_method, payment_brand, payment_last_four,
-    suggested_books, discount_code, clock, customer_hash, accepted_at
+    suggested_books, discount_code, clock, customer_hash, accepted_at, story
 ) VALUES (
     %(order_id)s, %(state)s, %(position)s, %(ended_index)s, %(fingerprint)s, %(risk_score)s, %(reasons)s,
     %(confirmation_code)s, %(items)s, %(shipping_cents)s, %(amount_cents)s, %(payment_method)s, %(payment_brand)s,
     %(payment_last_four)s, %(suggested_books)s, %(discount_code)s, %(clock)s, %(customer_hash)s,
-    to_timestamp(%(accepted_at_ms)s / 1000.0)
+    to_timestamp(%(accepted_at_ms)s / 1000.0), %(story)s
 ) ON CONFLICT (order_id) DO NOTHING
 """
 
@@ -132,6 +134,7 @@ def _row(record: OrderRecord) -> dict[str, Any]:
         "risk_score": record.risk_score,
         "reasons": Jsonb([_reason(reason) for reason in record.reasons]),
         "confirmation_code": record.confirmation_code,
+        "story": list(record.story),
     }
     if (order := record.order) is None:
         return row | dict.fromkeys(_ORDER_COLUMNS)
@@ -167,6 +170,7 @@ def _record(row: dict[str, Any]) -> OrderRecord:
         reasons=tuple(Reason(**reason) for reason in row["reasons"]),
         confirmation_code=row["confirmation_code"],
         ended_index=row["ended_index"],
+        story=tuple(row["story"]),
     )
 
 

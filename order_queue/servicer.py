@@ -12,10 +12,11 @@ from order_queue.commands import Bounds, Completed, Full, InArchive, Registered
 from order_queue.order_record import OrderRecord, OrderState
 from order_queue.queue_machine import QueueMachine
 from order_queue.wakeups import WORK, Wakeups, end_of
+from utils.clocks.story import last_clock
 from utils.observe.counters import count
 from utils.observe.logging import get_logger
 from utils.pb import order_queue_pb2, order_queue_pb2_grpc
-from utils.pb.convert import queued_order_to_proto, reason_to_proto
+from utils.pb.convert import clock_to_proto, queued_order_to_proto, reason_to_proto, story_from_proto
 from utils.raft.consensus import Consensus
 from utils.raft.errors import NotLeaderError
 from utils.raft.io.service_errors import raft_errors
@@ -68,7 +69,8 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
 
     async def Enqueue(self, request: order_queue_pb2.EnqueueRequest, context: Any) -> order_queue_pb2.EnqueueResponse:
         order = validation.queued_order(request.order)
-        command = commands.Enqueue(order, validation.fingerprint(request.fingerprint), self._bounds)
+        fingerprint, story = validation.fingerprint(request.fingerprint), story_from_proto(request.events)
+        command = commands.Enqueue(order, fingerprint, self._bounds, story)
         return order_queue_pb2.EnqueueResponse(record=await self._register(order.order_id, command, context))
 
     async def RecordRejection(
@@ -81,6 +83,7 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
             validation.reasons(request.reasons),
             validation.risk_score(request.risk_score),
             self._bounds,
+            story_from_proto(request.events),
         )
         return order_queue_pb2.RecordRejectionResponse(record=await self._register(order_id, command, context))
 
@@ -90,7 +93,7 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
         """An end is final, so whichever node has applied it may tell it; anything else needs the leader's word."""
         order_id = validation.order_id(request.order_id)
         if self._machine.is_forgotten(order_id):
-            return order_queue_pb2.GetOrderResponse(record=_record_to_proto(await self._archived(order_id)))
+            return order_queue_pb2.GetOrderResponse(record=record_to_proto(await self.archived(order_id)))
         deadline = _wait_until(request.wait_ms / 1_000, context)
         with raft_errors():
             if self._machine.record(order_id) is None:
@@ -105,7 +108,7 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
                 record = self._machine.record(order_id)
         if record is None:
             raise NotFound(f"order {order_id} is not known")
-        response = order_queue_pb2.GetOrderResponse(record=_record_to_proto(record))
+        response = order_queue_pb2.GetOrderResponse(record=record_to_proto(record))
         if not record.ended_index:
             held = self._claims.held
             response.orders_ahead = 0 if order_id in held else self._machine.ahead_of(order_id, excluding=held)
@@ -175,14 +178,14 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
                 if outcome.is_new:
                     record = outcome.record
                     log.info("order registered", order_id=order_id, state=record.state, position=record.position)
-                return _record_to_proto(outcome.record)
+                return record_to_proto(outcome.record)
             if isinstance(outcome, InArchive):
-                return _record_to_proto(await self._archived(order_id))
+                return record_to_proto(await self.archived(order_id))
             assert isinstance(outcome, Full)
             full = outcome
         raise ResourceExhausted(f"the queue is full: {full.bound} {full.what}")
 
-    async def _archived(self, order_id: str) -> OrderRecord:
+    async def archived(self, order_id: str) -> OrderRecord:
         assert self._archive is not None, "what is forgotten was recorded"
         try:
             record = await self._archive.read(order_id)
@@ -252,10 +255,14 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
 def _claimed_orders(records: Iterable[OrderRecord]) -> Iterable[order_queue_pb2.ClaimedOrder]:
     for record in records:
         assert record.order is not None, "a pending order has its content"
-        yield order_queue_pb2.ClaimedOrder(order=queued_order_to_proto(record.order), position=record.position)
+        yield order_queue_pb2.ClaimedOrder(
+            order=queued_order_to_proto(record.order),
+            position=record.position,
+            clock=clock_to_proto(last_clock(record.story).entries),
+        )
 
 
-def _record_to_proto(record: OrderRecord) -> order_queue_pb2.OrderRecord:
+def record_to_proto(record: OrderRecord) -> order_queue_pb2.OrderRecord:
     return order_queue_pb2.OrderRecord(
         order_id=record.order_id,
         state=_STATES[record.state],

@@ -11,12 +11,13 @@ from payment.ledger import Ledger, Luck
 from payment.servicer import PaymentServicer
 from utils.config import from_environment
 from utils.observe.logging import configure_logging
-from utils.pb import payment_pb2_grpc, two_phase_commit_pb2_grpc
+from utils.pb import payment_pb2_grpc, story_pb2_grpc, two_phase_commit_pb2_grpc
 from utils.rpc.cluster import ClusterChannel
 from utils.rpc.server import RpcServer
 from utils.rpc.service import run_service
 from utils.two_phase_commit.io.inquiry import RESOLVE_TIMEOUT_S, InDoubtInquiry
 from utils.two_phase_commit.io.participant_servicer import ParticipantServicer, log_outcomes
+from utils.two_phase_commit.io.participant_story import ParticipantStoryServicer
 from utils.two_phase_commit.messages import Decision
 
 
@@ -37,6 +38,7 @@ async def main(stopping: asyncio.Event) -> None:
     server = RpcServer(f"{config.bind_host}:{config.port}", node_id=config.node_id)
     two_phase_commit_pb2_grpc.add_ParticipantServiceServicer_to_server(ParticipantServicer(ledger), server)  # type: ignore[arg-type]
     payment_pb2_grpc.add_PaymentServiceServicer_to_server(PaymentServicer(ledger), server)  # type: ignore[arg-type]
+    story_pb2_grpc.add_StoryServiceServicer_to_server(ParticipantStoryServicer(ledger.story), server)  # type: ignore[arg-type]
 
     tasks = [asyncio.create_task(part) for part in (stopping.wait(), ledger.run(), inquiry.run())]
     try:

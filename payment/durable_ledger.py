@@ -13,6 +13,7 @@ import msgspec
 
 from payment.journal import Journal, JournalFullError
 from payment.ledger import Ledger, LedgerEntry, Payment
+from utils.clocks.story import Story
 from utils.observe.logging import get_logger
 from utils.rpc.errors import ResourceExhausted, Unavailable
 from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Transaction, Vote
@@ -60,6 +61,10 @@ class DurableLedger:
 
     async def decide(self, decisions: Sequence[Decision], *, timeout_s: float) -> list[Acknowledgement]:
         return await self._ask(lambda: [self._ledger.decide(decision) for decision in decisions], timeout_s)
+
+    async def story(self, order_id: str, timeout_s: float) -> Story:
+        """What has happened to an order here, as far as it is remembered."""
+        return await self._ask(lambda: self._ledger.story(order_id), timeout_s)
 
     async def payment(self, order_id: str, *, timeout_s: float) -> Payment | None:
         """None for an order that was never prepared."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from utils.clocks.story import PAYMENT, Story
 from utils.domain.order import PaymentInstrument, PaymentMethod, Reason
 from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Transaction, Vote, VoteKind
 from utils.two_phase_commit.participant import Participant, Record, Verdict
@@ -77,7 +78,7 @@ class Ledger:
 
     def __init__(self, luck: Luck) -> None:
         self._luck = luck
-        self._participant = Participant[Charge](self)
+        self._participant = Participant[Charge](self, host=PAYMENT)
         self._payments: dict[str, Payment] = {}
         self._changed: set[str] = set()
 
@@ -122,7 +123,7 @@ class Ledger:
         order_id = transaction.attempt.order_id
         before = self._participant.records.get(order_id)
         charge = Charge(transaction.amount_cents, transaction.instrument)
-        vote = self._participant.prepare(transaction.attempt, transaction.position, charge)
+        vote = self._participant.prepare(transaction.attempt, transaction.position, charge, transaction.clock)
         self._note(order_id, before)
         return vote
 
@@ -132,6 +133,11 @@ class Ledger:
         acknowledgement = self._participant.decide(decision)
         self._note(order_id, before)
         return acknowledgement
+
+    def story(self, order_id: str) -> Story:
+        """What has happened to an order here, as far as it is remembered."""
+        record = self._participant.records.get(order_id)
+        return record.story if record else ()
 
     def hold(self, attempt: Attempt, work: Charge) -> Verdict:
         """Authorises (utils.two_phase_commit.participant.Business)."""

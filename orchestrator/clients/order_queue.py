@@ -6,9 +6,16 @@ from typing import Final
 import msgspec
 
 from orchestrator.ports import OrderRecord, OrderState
+from utils.clocks.story import Story
 from utils.domain.order import QueuedOrder, Reason
 from utils.pb import order_queue_pb2, order_queue_pb2_grpc
-from utils.pb.convert import queued_order_from_proto, queued_order_to_proto, reason_from_proto, reason_to_proto
+from utils.pb.convert import (
+    queued_order_from_proto,
+    queued_order_to_proto,
+    reason_from_proto,
+    reason_to_proto,
+    story_to_proto,
+)
 from utils.rpc.blocking import BlockingRuntime
 from utils.rpc.cluster import ClusterChannel
 from utils.rpc.errors import Internal
@@ -32,15 +39,24 @@ class OrderQueueClient:
         self._channel = ClusterChannel(self._addresses)
         self._stub = order_queue_pb2_grpc.OrderQueueServiceStub(self._channel)  # type: ignore[arg-type]
 
-    def enqueue(self, order: QueuedOrder, fingerprint: bytes, *, timeout_s: float) -> OrderRecord:
+    def enqueue(self, order: QueuedOrder, fingerprint: bytes, story: Story, *, timeout_s: float) -> OrderRecord:
         async def call() -> OrderRecord:
-            request = order_queue_pb2.EnqueueRequest(order=queued_order_to_proto(order), fingerprint=fingerprint)
-            return _record((await self._stub.Enqueue(request, timeout=timeout_s)).record)
+            request = order_queue_pb2.EnqueueRequest(
+                order=queued_order_to_proto(order), fingerprint=fingerprint, events=story_to_proto(story)
+            )
+            return order_record((await self._stub.Enqueue(request, timeout=timeout_s)).record)
 
         return self._runtime.run(call())
 
     def record_rejection(
-        self, order_id: str, fingerprint: bytes, reasons: tuple[Reason, ...], risk_score: int, *, timeout_s: float
+        self,
+        order_id: str,
+        fingerprint: bytes,
+        reasons: tuple[Reason, ...],
+        risk_score: int,
+        story: Story,
+        *,
+        timeout_s: float,
     ) -> OrderRecord:
         async def call() -> OrderRecord:
             request = order_queue_pb2.RecordRejectionRequest(
@@ -48,8 +64,9 @@ class OrderQueueClient:
                 fingerprint=fingerprint,
                 reasons=[reason_to_proto(reason) for reason in reasons],
                 risk_score=risk_score,
+                events=story_to_proto(story),
             )
-            return _record((await self._stub.RecordRejection(request, timeout=timeout_s)).record)
+            return order_record((await self._stub.RecordRejection(request, timeout=timeout_s)).record)
 
         return self._runtime.run(call())
 
@@ -57,7 +74,7 @@ class OrderQueueClient:
         async def call() -> OrderRecord:
             request = order_queue_pb2.GetOrderRequest(order_id=order_id, wait_ms=int(wait_s * 1_000))
             response = await self._stub.GetOrder(request, timeout=timeout_s)
-            record = _record(response.record)
+            record = order_record(response.record)
             if response.HasField("orders_ahead"):
                 record = msgspec.structs.replace(record, orders_ahead=response.orders_ahead)
             return record
@@ -68,7 +85,7 @@ class OrderQueueClient:
         self._runtime.run(self._channel.close())
 
 
-def _record(message: order_queue_pb2.OrderRecord) -> OrderRecord:
+def order_record(message: order_queue_pb2.OrderRecord) -> OrderRecord:
     try:
         state = _STATES[message.state]
     except KeyError:

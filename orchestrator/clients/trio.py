@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from orchestrator.ports import Finding, Outcome, PricedCheckout, Run, Service
+from utils.clocks.story import Event
 from utils.clocks.vector_clock import VectorClock
 from utils.domain.order import PaymentMethod
 from utils.observe.logging import get_logger
@@ -35,6 +36,7 @@ from utils.pb.convert import (
 from utils.rpc.blocking import BlockingRuntime
 from utils.rpc.channel import Channel
 from utils.rpc.errors import ServiceError
+from utils.verification import wire
 
 log = get_logger()
 
@@ -135,7 +137,8 @@ class TrioClient:
             timeout=run.timeout_s,
         )
         instrument = instrument_from_proto(response.instrument) if response.HasField("instrument") else None
-        return Finding(_outcome(response.outcome), instrument=instrument)
+        outcome = _outcome(Service.TRANSACTION_VERIFICATION, response.outcome)
+        return Finding(outcome, instrument=instrument)
 
     async def _detect_fraud(self, order: PricedCheckout, run: Run) -> Finding:
         request = order.request
@@ -154,7 +157,8 @@ class TrioClient:
             ),
             timeout=run.timeout_s,
         )
-        return Finding(_outcome(response.outcome), risk_score=response.risk_score)
+        outcome = _outcome(Service.FRAUD_DETECTION, response.outcome)
+        return Finding(outcome, risk_score=response.risk_score)
 
     async def _suggest_books(self, order: PricedCheckout, run: Run) -> Finding:
         response = await self._suggestions.SuggestBooks(
@@ -166,7 +170,8 @@ class TrioClient:
             ),
             timeout=run.timeout_s,
         )
-        return Finding(_outcome(response.outcome), books=tuple(book_from_proto(book) for book in response.books))
+        outcome = _outcome(Service.SUGGESTIONS, response.outcome)
+        return Finding(outcome, books=tuple(book_from_proto(book) for book in response.books))
 
     def _start(self, run: Run) -> verification_pb2.RunStart:
         return verification_pb2.RunStart(
@@ -182,9 +187,14 @@ def _run_id(run: Run) -> verification_pb2.RunId:
     return verification_pb2.RunId(order_id=run.order_id, run=run.run)
 
 
-def _outcome(message: verification_pb2.RunOutcome) -> Outcome:
+def _outcome(service: Service, message: verification_pb2.RunOutcome) -> Outcome:
+    events = tuple(
+        Event(service, event.value, VectorClock(clock_from_proto(clock)))
+        for event, clock in zip(wire.events(message.events), message.event_clocks, strict=False)
+    )
     return Outcome(
         clock=VectorClock(clock_from_proto(message.clock)),
         reasons=tuple(reason_from_proto(reason) for reason in message.reasons),
         stopped=message.stopped,
+        events=events,
     )

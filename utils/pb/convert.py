@@ -1,6 +1,11 @@
 """Between the messages of the wire and the words of the domain."""
 
+from collections.abc import Sequence
+
+from utils.clocks.story import Event, PackedClock, Story, pack, pack_clock, unpack, unpack_clock
+from utils.clocks.vector_clock import VectorClock
 from utils.domain.order import (
+    ORDER_ID,
     Address,
     BankAccount,
     Book,
@@ -21,6 +26,18 @@ _METHODS_TO_PROTO = {
     PaymentMethod.BANK_TRANSFER: order_pb2.PAYMENT_METHOD_BANK_TRANSFER,
 }
 _METHODS_FROM_PROTO = {number: method for method, number in _METHODS_TO_PROTO.items()}
+# Of a clock and of a story: far above what an order comes by, and a count that fits everywhere.
+_CLOCK_ENTRIES_MAX = 16
+_EVENTS_MAX = 64
+_NAME_LENGTH_MAX = 100
+_COUNT_MAX = 2**63 - 1
+
+
+def order_id_from_proto(order_id: str) -> str:
+    """Raises InvalidArgument."""
+    if not ORDER_ID.fullmatch(order_id):
+        raise InvalidArgument("order_id is not 32 lower-case hexadecimal digits")
+    return order_id
 
 
 def payment_method_to_proto(method: PaymentMethod) -> order_pb2.PaymentMethod.ValueType:
@@ -41,6 +58,54 @@ def clock_to_proto(clock: dict[str, int]) -> vector_clock_pb2.VectorClock:
 
 def clock_from_proto(message: vector_clock_pb2.VectorClock) -> dict[str, int]:
     return dict(message.entries)
+
+
+def packed_clock_to_proto(clock: PackedClock) -> vector_clock_pb2.VectorClock | None:
+    return clock_to_proto(unpack_clock(clock).entries) if clock else None
+
+
+def packed_clock_from_proto(message: vector_clock_pb2.VectorClock) -> PackedClock:
+    """Raises InvalidArgument for more than an order comes by."""
+    return pack_clock(_bounded_clock(message))
+
+
+def story_to_proto(story: Story) -> list[vector_clock_pb2.StoryEvent]:
+    return [
+        vector_clock_pb2.StoryEvent(
+            host=event.host,
+            name=event.name,
+            clock=clock_to_proto(event.clock.entries),
+            epoch=event.epoch,
+            number=event.number,
+        )
+        for event in map(unpack, story)
+    ]
+
+
+def story_from_proto(messages: Sequence[vector_clock_pb2.StoryEvent]) -> Story:
+    """Raises InvalidArgument, likewise."""
+    if len(messages) > _EVENTS_MAX:
+        raise InvalidArgument(f"a story has at most {_EVENTS_MAX} events")
+    return tuple(pack(_event_from_proto(message)) for message in messages)
+
+
+def _event_from_proto(message: vector_clock_pb2.StoryEvent) -> Event:
+    for text in (message.host, message.name):
+        if not 1 <= len(text) <= _NAME_LENGTH_MAX or not text.isprintable():
+            raise InvalidArgument(f"an event's host and name have from 1 to {_NAME_LENGTH_MAX} printable characters")
+    clock = _bounded_clock(message.clock)
+    if not clock[message.host]:
+        raise InvalidArgument("an event's clock counts the event")
+    return Event(message.host, message.name, clock, message.epoch, message.number)
+
+
+def _bounded_clock(message: vector_clock_pb2.VectorClock) -> VectorClock:
+    entries = clock_from_proto(message)
+    if len(entries) > _CLOCK_ENTRIES_MAX or any(
+        len(host) > _NAME_LENGTH_MAX or count > _COUNT_MAX for host, count in entries.items()
+    ):
+        raise InvalidArgument(f"a clock has at most {_CLOCK_ENTRIES_MAX} entries, each within bounds")
+    return VectorClock(entries)
 
 
 def item_to_proto(item: OrderItem) -> order_pb2.OrderItem:

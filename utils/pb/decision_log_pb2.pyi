@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from utils.pb import order_pb2 as _order_pb2
 from utils.pb import two_phase_commit_pb2 as _two_phase_commit_pb2
+from utils.pb import vector_clock_pb2 as _vector_clock_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -144,12 +145,17 @@ class OrderDecision(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     COMMIT_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    STORY_FIELD_NUMBER: _builtins.int
     position: _builtins.int
     commit: _builtins.bool
     @_builtins.property
     def attempt(self) -> _two_phase_commit_pb2.Attempt: ...
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.Reason]: ...
+    @_builtins.property
+    def story(self) -> _containers.RepeatedCompositeFieldContainer[_vector_clock_pb2.StoryEvent]:
+        """Of the executors, this decision last."""
+
     def __init__(
         self,
         *,
@@ -157,10 +163,11 @@ class OrderDecision(_message.Message):
         position: _builtins.int = ...,
         commit: _builtins.bool = ...,
         reasons: _abc.Iterable[_order_pb2.Reason] | None = ...,
+        story: _abc.Iterable[_vector_clock_pb2.StoryEvent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "commit", b"commit", "position", b"position", "reasons", b"reasons"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "commit", b"commit", "position", b"position", "reasons", b"reasons", "story", b"story"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -153,18 +153,24 @@ class EnqueueRequest(_message.Message):
 
     ORDER_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
     fingerprint: _builtins.bytes
     @_builtins.property
     def order(self) -> Global___QueuedOrder: ...
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_vector_clock_pb2.StoryEvent]:
+        """What happened to the order until now."""
+
     def __init__(
         self,
         *,
         order: Global___QueuedOrder | None = ...,
         fingerprint: _builtins.bytes = ...,
+        events: _abc.Iterable[_vector_clock_pb2.StoryEvent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "order", b"order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "fingerprint", b"fingerprint", "order", b"order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -200,11 +206,16 @@ class RecordRejectionRequest(_message.Message):
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     RISK_SCORE_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     fingerprint: _builtins.bytes
     risk_score: _builtins.int
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.Reason]: ...
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_vector_clock_pb2.StoryEvent]:
+        """What happened to the order until now."""
+
     def __init__(
         self,
         *,
@@ -212,10 +223,11 @@ class RecordRejectionRequest(_message.Message):
         fingerprint: _builtins.bytes = ...,
         reasons: _abc.Iterable[_order_pb2.Reason] | None = ...,
         risk_score: _builtins.int = ...,
+        events: _abc.Iterable[_vector_clock_pb2.StoryEvent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "order_id", b"order_id", "reasons", b"reasons", "risk_score", b"risk_score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "fingerprint", b"fingerprint", "order_id", b"order_id", "reasons", b"reasons", "risk_score", b"risk_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -332,18 +344,24 @@ class ClaimedOrder(_message.Message):
 
     ORDER_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
     position: _builtins.int
     @_builtins.property
     def order(self) -> Global___QueuedOrder: ...
+    @_builtins.property
+    def clock(self) -> _vector_clock_pb2.VectorClock:
+        """The queue's after the order's arrival."""
+
     def __init__(
         self,
         *,
         order: Global___QueuedOrder | None = ...,
         position: _builtins.int = ...,
+        clock: _vector_clock_pb2.VectorClock | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "position", b"position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "order", b"order", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -384,12 +402,17 @@ class OrderResult(_message.Message):
     APPROVED_FIELD_NUMBER: _builtins.int
     CONFIRMATION_CODE_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     epoch: _builtins.int
     approved: _builtins.bool
     confirmation_code: _builtins.str
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.Reason]: ...
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_vector_clock_pb2.StoryEvent]:
+        """What has happened to the order at the executors and at the participants."""
+
     def __init__(
         self,
         *,
@@ -398,10 +421,11 @@ class OrderResult(_message.Message):
         approved: _builtins.bool = ...,
         confirmation_code: _builtins.str = ...,
         reasons: _abc.Iterable[_order_pb2.Reason] | None = ...,
+        events: _abc.Iterable[_vector_clock_pb2.StoryEvent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "confirmation_code", b"confirmation_code", "epoch", b"epoch", "order_id", b"order_id", "reasons", b"reasons"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "confirmation_code", b"confirmation_code", "epoch", b"epoch", "events", b"events", "order_id", b"order_id", "reasons", b"reasons"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

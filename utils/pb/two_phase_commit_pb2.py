@@ -23,45 +23,46 @@ _sym_db = _symbol_database.Default()
 
 
 from utils.pb import order_pb2 as utils_dot_pb_dot_order__pb2
+from utils.pb import vector_clock_pb2 as utils_dot_pb_dot_vector__clock__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1futils/pb/two_phase_commit.proto\x12\x0c\x62ookstore.v1\x1a\x14utils/pb/order.proto\":\n\x07\x41ttempt\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0e\n\x06number\x18\x03 \x01(\x04\"Y\n\x0ePrepareRequest\x12/\n\x0ctransactions\x18\x01 \x03(\x0b\x32\x19.bookstore.v1.Transaction\x12\x16\n\x0e\x66inished_below\x18\x02 \x01(\x04\"\xbb\x01\n\x0bTransaction\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.bookstore.v1.Attempt\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\'\n\x05items\x18\x03 \x03(\x0b\x32\x18.bookstore.v1.PricedItem\x12\x14\n\x0c\x61mount_cents\x18\x04 \x01(\x04\x12\x33\n\ninstrument\x18\x05 \x01(\x0b\x32\x1f.bookstore.v1.PaymentInstrument\"4\n\x0fPrepareResponse\x12!\n\x05votes\x18\x01 \x03(\x0b\x32\x12.bookstore.v1.Vote\"\xa6\x02\n\x04Vote\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.bookstore.v1.Attempt\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.bookstore.v1.Vote.Kind\x12%\n\x07reasons\x18\x03 \x03(\x0b\x32\x14.bookstore.v1.Reason\x12,\n\rother_attempt\x18\x04 \x01(\x0b\x32\x15.bookstore.v1.Attempt\"z\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_COMMIT\x10\x01\x12\x0e\n\nKIND_ABORT\x10\x02\x12\x10\n\x0cKIND_REFUSED\x10\x03\x12\r\n\tKIND_BUSY\x10\x04\x12\x1a\n\x16KIND_ALREADY_COMMITTED\x10\x05\"T\n\x08\x44\x65\x63ision\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.bookstore.v1.Attempt\x12\x0e\n\x06\x63ommit\x18\x02 \x01(\x08\x12\x10\n\x08position\x18\n \x01(\x04\":\n\rDecideRequest\x12)\n\tdecisions\x18\x01 \x03(\x0b\x32\x16.bookstore.v1.Decision\"I\n\x0e\x44\x65\x63ideResponse\x12\x37\n\x10\x61\x63knowledgements\x18\x01 \x03(\x0b\x32\x1d.bookstore.v1.Acknowledgement\"t\n\x0f\x41\x63knowledgement\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.bookstore.v1.Attempt\x12\x0c\n\x04\x64one\x18\x02 \x01(\x08\x12\x19\n\x11\x63onfirmation_code\x18\x03 \x01(\t\x12\x10\n\x08\x66inished\x18\n \x01(\x08\"9\n\x0eResolveRequest\x12\'\n\x08\x61ttempts\x18\x01 \x03(\x0b\x32\x15.bookstore.v1.Attempt\"@\n\x0fResolveResponse\x12-\n\x0bresolutions\x18\x01 \x03(\x0b\x32\x18.bookstore.v1.Resolution\"\xb9\x01\n\nResolution\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.bookstore.v1.Attempt\x12+\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.bookstore.v1.Resolution.Kind\"V\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eKIND_COMMITTED\x10\x01\x12\x10\n\x0cKIND_ABORTED\x10\x02\x12\x12\n\x0eKIND_UNDECIDED\x10\x03\x32\xa1\x01\n\x12ParticipantService\x12\x46\n\x07Prepare\x12\x1c.bookstore.v1.PrepareRequest\x1a\x1d.bookstore.v1.PrepareResponse\x12\x43\n\x06\x44\x65\x63ide\x12\x1b.bookstore.v1.DecideRequest\x1a\x1c.bookstore.v1.DecideResponse2\\\n\x12\x43oordinatorService\x12\x46\n\x07Resolve\x12\x1c.bookstore.v1.ResolveRequest\x1a\x1d.bookstore.v1.ResolveResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1futils/pb/two_phase_commit.proto\x12\x0c\x62ookstore.v1\x1a\x14utils/pb/order.proto\x1a\x1butils/pb/vector_clock.proto\":\n\x07\x41ttempt\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0e\n\x06number\x18\x03 \x01(\x04\"Y\n\x0ePrepareRequest\x12/\n\x0ctransactions\x18\x01 \x03(\x0b\x32\x19.bookstore.v1.Transaction\x12\x16\n\x0e\x66inished_below\x18\x02 \x01(\x04\"\xe5\x01\n\x0bTransaction\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.bookstore.v1.Attempt\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\'\n\x05items\x18\x03 \x03(\x0b\x32\x18.bookstore.v1.PricedItem\x12\x14\n\x0c\x61mount_cents\x18\x04 \x01(\x04\x12\x33\n\ninstrument\x18\x05 \x01(\x0b\x32\x1f.bookstore.v1.PaymentInstrument\x12(\n\x05\x63lock\x18\x06 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\"4\n\x0fPrepareResponse\x12!\n\x05votes\x18\x01 \x03(\x0b\x32\x12.bookstore.v1.Vote\"\xd0\x02\n\x04Vote\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.bookstore.v1.Attempt\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.bookstore.v1.Vote.Kind\x12%\n\x07reasons\x18\x03 \x03(\x0b\x32\x14.bookstore.v1.Reason\x12,\n\rother_attempt\x18\x04 \x01(\x0b\x32\x15.bookstore.v1.Attempt\x12(\n\x05\x63lock\x18\x05 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\"z\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_COMMIT\x10\x01\x12\x0e\n\nKIND_ABORT\x10\x02\x12\x10\n\x0cKIND_REFUSED\x10\x03\x12\r\n\tKIND_BUSY\x10\x04\x12\x1a\n\x16KIND_ALREADY_COMMITTED\x10\x05\"~\n\x08\x44\x65\x63ision\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.bookstore.v1.Attempt\x12\x0e\n\x06\x63ommit\x18\x02 \x01(\x08\x12(\n\x05\x63lock\x18\x03 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\x12\x10\n\x08position\x18\n \x01(\x04\":\n\rDecideRequest\x12)\n\tdecisions\x18\x01 \x03(\x0b\x32\x16.bookstore.v1.Decision\"I\n\x0e\x44\x65\x63ideResponse\x12\x37\n\x10\x61\x63knowledgements\x18\x01 \x03(\x0b\x32\x1d.bookstore.v1.Acknowledgement\"\x9d\x01\n\x0f\x41\x63knowledgement\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.bookstore.v1.Attempt\x12\x0c\n\x04\x64one\x18\x02 \x01(\x08\x12\x19\n\x11\x63onfirmation_code\x18\x03 \x01(\t\x12\'\n\x05story\x18\x04 \x03(\x0b\x32\x18.bookstore.v1.StoryEvent\x12\x10\n\x08\x66inished\x18\n \x01(\x08\"9\n\x0eResolveRequest\x12\'\n\x08\x61ttempts\x18\x01 \x03(\x0b\x32\x15.bookstore.v1.Attempt\"@\n\x0fResolveResponse\x12-\n\x0bresolutions\x18\x01 \x03(\x0b\x32\x18.bookstore.v1.Resolution\"\xe3\x01\n\nResolution\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.bookstore.v1.Attempt\x12+\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.bookstore.v1.Resolution.Kind\x12(\n\x05\x63lock\x18\x03 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\"V\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eKIND_COMMITTED\x10\x01\x12\x10\n\x0cKIND_ABORTED\x10\x02\x12\x12\n\x0eKIND_UNDECIDED\x10\x03\x32\xa1\x01\n\x12ParticipantService\x12\x46\n\x07Prepare\x12\x1c.bookstore.v1.PrepareRequest\x1a\x1d.bookstore.v1.PrepareResponse\x12\x43\n\x06\x44\x65\x63ide\x12\x1b.bookstore.v1.DecideRequest\x1a\x1c.bookstore.v1.DecideResponse2\\\n\x12\x43oordinatorService\x12\x46\n\x07Resolve\x12\x1c.bookstore.v1.ResolveRequest\x1a\x1d.bookstore.v1.ResolveResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'utils.pb.two_phase_commit_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ATTEMPT']._serialized_start=71
-  _globals['_ATTEMPT']._serialized_end=129
-  _globals['_PREPAREREQUEST']._serialized_start=131
-  _globals['_PREPAREREQUEST']._serialized_end=220
-  _globals['_TRANSACTION']._serialized_start=223
-  _globals['_TRANSACTION']._serialized_end=410
-  _globals['_PREPARERESPONSE']._serialized_start=412
-  _globals['_PREPARERESPONSE']._serialized_end=464
-  _globals['_VOTE']._serialized_start=467
-  _globals['_VOTE']._serialized_end=761
-  _globals['_VOTE_KIND']._serialized_start=639
-  _globals['_VOTE_KIND']._serialized_end=761
-  _globals['_DECISION']._serialized_start=763
-  _globals['_DECISION']._serialized_end=847
-  _globals['_DECIDEREQUEST']._serialized_start=849
-  _globals['_DECIDEREQUEST']._serialized_end=907
-  _globals['_DECIDERESPONSE']._serialized_start=909
-  _globals['_DECIDERESPONSE']._serialized_end=982
-  _globals['_ACKNOWLEDGEMENT']._serialized_start=984
-  _globals['_ACKNOWLEDGEMENT']._serialized_end=1100
-  _globals['_RESOLVEREQUEST']._serialized_start=1102
-  _globals['_RESOLVEREQUEST']._serialized_end=1159
-  _globals['_RESOLVERESPONSE']._serialized_start=1161
-  _globals['_RESOLVERESPONSE']._serialized_end=1225
-  _globals['_RESOLUTION']._serialized_start=1228
-  _globals['_RESOLUTION']._serialized_end=1413
-  _globals['_RESOLUTION_KIND']._serialized_start=1327
-  _globals['_RESOLUTION_KIND']._serialized_end=1413
-  _globals['_PARTICIPANTSERVICE']._serialized_start=1416
-  _globals['_PARTICIPANTSERVICE']._serialized_end=1577
-  _globals['_COORDINATORSERVICE']._serialized_start=1579
-  _globals['_COORDINATORSERVICE']._serialized_end=1671
+  _globals['_ATTEMPT']._serialized_start=100
+  _globals['_ATTEMPT']._serialized_end=158
+  _globals['_PREPAREREQUEST']._serialized_start=160
+  _globals['_PREPAREREQUEST']._serialized_end=249
+  _globals['_TRANSACTION']._serialized_start=252
+  _globals['_TRANSACTION']._serialized_end=481
+  _globals['_PREPARERESPONSE']._serialized_start=483
+  _globals['_PREPARERESPONSE']._serialized_end=535
+  _globals['_VOTE']._serialized_start=538
+  _globals['_VOTE']._serialized_end=874
+  _globals['_VOTE_KIND']._serialized_start=752
+  _globals['_VOTE_KIND']._serialized_end=874
+  _globals['_DECISION']._serialized_start=876
+  _globals['_DECISION']._serialized_end=1002
+  _globals['_DECIDEREQUEST']._serialized_start=1004
+  _globals['_DECIDEREQUEST']._serialized_end=1062
+  _globals['_DECIDERESPONSE']._serialized_start=1064
+  _globals['_DECIDERESPONSE']._serialized_end=1137
+  _globals['_ACKNOWLEDGEMENT']._serialized_start=1140
+  _globals['_ACKNOWLEDGEMENT']._serialized_end=1297
+  _globals['_RESOLVEREQUEST']._serialized_start=1299
+  _globals['_RESOLVEREQUEST']._serialized_end=1356
+  _globals['_RESOLVERESPONSE']._serialized_start=1358
+  _globals['_RESOLVERESPONSE']._serialized_end=1422
+  _globals['_RESOLUTION']._serialized_start=1425
+  _globals['_RESOLUTION']._serialized_end=1652
+  _globals['_RESOLUTION_KIND']._serialized_start=1566
+  _globals['_RESOLUTION_KIND']._serialized_end=1652
+  _globals['_PARTICIPANTSERVICE']._serialized_start=1655
+  _globals['_PARTICIPANTSERVICE']._serialized_end=1816
+  _globals['_COORDINATORSERVICE']._serialized_start=1818
+  _globals['_COORDINATORSERVICE']._serialized_end=1910
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from utils.pb import order_pb2 as _order_pb2
+from utils.pb import vector_clock_pb2 as _vector_clock_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -87,6 +88,7 @@ class Transaction(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     AMOUNT_CENTS_FIELD_NUMBER: _builtins.int
     INSTRUMENT_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
     position: _builtins.int
     """The order's index in the queue's log."""
     amount_cents: _builtins.int
@@ -96,6 +98,10 @@ class Transaction(_message.Message):
     def items(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.PricedItem]: ...
     @_builtins.property
     def instrument(self) -> _order_pb2.PaymentInstrument: ...
+    @_builtins.property
+    def clock(self) -> _vector_clock_pb2.VectorClock:
+        """The coordinator's when it asks."""
+
     def __init__(
         self,
         *,
@@ -104,10 +110,11 @@ class Transaction(_message.Message):
         items: _abc.Iterable[_order_pb2.PricedItem] | None = ...,
         amount_cents: _builtins.int = ...,
         instrument: _order_pb2.PaymentInstrument | None = ...,
+        clock: _vector_clock_pb2.VectorClock | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "instrument", b"instrument"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "clock", b"clock", "instrument", b"instrument"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_cents", b"amount_cents", "attempt", b"attempt", "instrument", b"instrument", "items", b"items", "position", b"position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_cents", b"amount_cents", "attempt", b"attempt", "clock", b"clock", "instrument", b"instrument", "items", b"items", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -174,6 +181,7 @@ class Vote(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     OTHER_ATTEMPT_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
     kind: Global___Vote.Kind.ValueType
     @_builtins.property
     def attempt(self) -> Global___Attempt: ...
@@ -185,6 +193,10 @@ class Vote(_message.Message):
     def other_attempt(self) -> Global___Attempt:
         """Set with KIND_REFUSED: the highest attempt seen; absent when the order is below `finished_below`. With KIND_ALREADY_COMMITTED: the committed one."""
 
+    @_builtins.property
+    def clock(self) -> _vector_clock_pb2.VectorClock:
+        """The participant's after its vote."""
+
     def __init__(
         self,
         *,
@@ -192,10 +204,11 @@ class Vote(_message.Message):
         kind: Global___Vote.Kind.ValueType = ...,
         reasons: _abc.Iterable[_order_pb2.Reason] | None = ...,
         other_attempt: Global___Attempt | None = ...,
+        clock: _vector_clock_pb2.VectorClock | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "other_attempt", b"other_attempt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "clock", b"clock", "other_attempt", b"other_attempt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "kind", b"kind", "other_attempt", b"other_attempt", "reasons", b"reasons"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "clock", b"clock", "kind", b"kind", "other_attempt", b"other_attempt", "reasons", b"reasons"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -207,6 +220,7 @@ class Decision(_message.Message):
 
     ATTEMPT_FIELD_NUMBER: _builtins.int
     COMMIT_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     commit: _builtins.bool
     """True: commit exactly this attempt. False: end every prepared attempt of the order up to this one."""
@@ -214,16 +228,21 @@ class Decision(_message.Message):
     """The order's index in the queue's log."""
     @_builtins.property
     def attempt(self) -> Global___Attempt: ...
+    @_builtins.property
+    def clock(self) -> _vector_clock_pb2.VectorClock:
+        """Of the decision."""
+
     def __init__(
         self,
         *,
         attempt: Global___Attempt | None = ...,
         commit: _builtins.bool = ...,
+        clock: _vector_clock_pb2.VectorClock | None = ...,
         position: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "clock", b"clock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "commit", b"commit", "position", b"position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "clock", b"clock", "commit", b"commit", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -278,6 +297,7 @@ class Acknowledgement(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
     CONFIRMATION_CODE_FIELD_NUMBER: _builtins.int
+    STORY_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
     done: _builtins.bool
     """False: a Commit of an attempt that is neither prepared nor committed here, or an Abort of the committed one. An
@@ -289,17 +309,22 @@ class Acknowledgement(_message.Message):
     """The order is below `finished_below`, and no more is known of it here."""
     @_builtins.property
     def attempt(self) -> Global___Attempt: ...
+    @_builtins.property
+    def story(self) -> _containers.RepeatedCompositeFieldContainer[_vector_clock_pb2.StoryEvent]:
+        """What has happened to the order there."""
+
     def __init__(
         self,
         *,
         attempt: Global___Attempt | None = ...,
         done: _builtins.bool = ...,
         confirmation_code: _builtins.str = ...,
+        story: _abc.Iterable[_vector_clock_pb2.StoryEvent] | None = ...,
         finished: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "confirmation_code", b"confirmation_code", "done", b"done", "finished", b"finished"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "confirmation_code", b"confirmation_code", "done", b"done", "finished", b"finished", "story", b"story"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -372,18 +397,24 @@ class Resolution(_message.Message):
 
     ATTEMPT_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
     kind: Global___Resolution.Kind.ValueType
     @_builtins.property
     def attempt(self) -> Global___Attempt: ...
+    @_builtins.property
+    def clock(self) -> _vector_clock_pb2.VectorClock:
+        """Of the decision, where there is one."""
+
     def __init__(
         self,
         *,
         attempt: Global___Attempt | None = ...,
         kind: Global___Resolution.Kind.ValueType = ...,
+        clock: _vector_clock_pb2.VectorClock | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "clock", b"clock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "clock", b"clock", "kind", b"kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

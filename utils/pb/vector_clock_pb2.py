@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1butils/pb/vector_clock.proto\x12\x0c\x62ookstore.v1\"v\n\x0bVectorClock\x12\x37\n\x07\x65ntries\x18\x01 \x03(\x0b\x32&.bookstore.v1.VectorClock.EntriesEntry\x1a.\n\x0c\x45ntriesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1butils/pb/vector_clock.proto\x12\x0c\x62ookstore.v1\"v\n\x0bVectorClock\x12\x37\n\x07\x65ntries\x18\x01 \x03(\x0b\x32&.bookstore.v1.VectorClock.EntriesEntry\x1a.\n\x0c\x45ntriesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"q\n\nStoryEvent\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12(\n\x05\x63lock\x18\x03 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x0e\n\x06number\x18\x05 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,4 +37,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VECTORCLOCK']._serialized_end=163
   _globals['_VECTORCLOCK_ENTRIESENTRY']._serialized_start=117
   _globals['_VECTORCLOCK_ENTRIESENTRY']._serialized_end=163
+  _globals['_STORYEVENT']._serialized_start=165
+  _globals['_STORYEVENT']._serialized_end=278
 # @@protoc_insertion_point(module_scope)

@@ -59,3 +59,41 @@ class VectorClock(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VectorClock: _TypeAlias = VectorClock  # noqa: Y015
+
+@_typing.final
+class StoryEvent(_message.Message):
+    """Something that happened to an order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """A service or a whole cluster."""
+    name: _builtins.str
+    epoch: _builtins.int
+    """The attempt that it is an event of, if of any."""
+    number: _builtins.int
+    @_builtins.property
+    def clock(self) -> Global___VectorClock:
+        """When it happened, itself counted."""
+
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        name: _builtins.str = ...,
+        clock: Global___VectorClock | None = ...,
+        epoch: _builtins.int = ...,
+        number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "epoch", b"epoch", "host", b"host", "name", b"name", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoryEvent: _TypeAlias = StoryEvent  # noqa: Y015

@@ -26,7 +26,7 @@ from utils.pb import order_pb2 as utils_dot_pb_dot_order__pb2
 from utils.pb import vector_clock_pb2 as utils_dot_pb_dot_vector__clock__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1butils/pb/verification.proto\x12\x0c\x62ookstore.v1\x1a\x14utils/pb/order.proto\x1a\x1butils/pb/vector_clock.proto\"&\n\x05RunId\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\"\xce\x01\n\x08RunStart\x12#\n\x06run_id\x18\x01 \x01(\x0b\x32\x13.bookstore.v1.RunId\x12(\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x03 \x01(\r\x12\x30\n\x05peers\x18\x04 \x03(\x0b\x32!.bookstore.v1.RunStart.PeersEntry\x1a,\n\nPeersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x93\x01\n\nRunOutcome\x12(\n\x05\x63lock\x18\x01 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\x12#\n\x06\x65vents\x18\x02 \x03(\x0e\x32\x13.bookstore.v1.Event\x12%\n\x07reasons\x18\x03 \x03(\x0b\x32\x14.bookstore.v1.Reason\x12\x0f\n\x07stopped\x18\x04 \x01(\x08\"\xa6\x01\n\x0cNotification\x12#\n\x06run_id\x18\x01 \x01(\x0b\x32\x13.bookstore.v1.RunId\x12\x0e\n\x06sender\x18\x02 \x01(\t\x12#\n\x06\x65vents\x18\x03 \x03(\x0e\x32\x13.bookstore.v1.Event\x12(\n\x05\x63lock\x18\x04 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\x12\x12\n\nstop_cause\x18\x05 \x01(\t\"B\n\rNotifyRequest\x12\x31\n\rnotifications\x18\x01 \x03(\x0b\x32\x1a.bookstore.v1.Notification\"\x90\x01\n\x0eNotifyResponse\x12\x12\n\nsend_again\x18\x01 \x03(\r\x12:\n\x07refused\x18\x02 \x03(\x0b\x32).bookstore.v1.NotifyResponse.RefusedEntry\x1a.\n\x0cRefusedEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x0bStopRequest\x12#\n\x06run_id\x18\x01 \x01(\x0b\x32\x13.bookstore.v1.RunId\x12\r\n\x05\x63\x61use\x18\x02 \x01(\t\"\x0e\n\x0cStopResponse\"d\n\rForgetRequest\x12#\n\x06run_id\x18\x01 \x01(\x0b\x32\x13.bookstore.v1.RunId\x12.\n\x0b\x66inal_clock\x18\x02 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\"P\n\x0e\x46orgetResponse\x12\x14\n\x0cwithin_final\x18\x01 \x01(\x08\x12(\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x19.bookstore.v1.VectorClock*l\n\x05\x45vent\x12\x15\n\x11\x45VENT_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x45VENT_A\x10\x01\x12\x0b\n\x07\x45VENT_B\x10\x02\x12\x0b\n\x07\x45VENT_C\x10\x03\x12\x0b\n\x07\x45VENT_D\x10\x04\x12\x0b\n\x07\x45VENT_E\x10\x05\x12\x0b\n\x07\x45VENT_F\x10\x06\x32\xdb\x01\n\x10VerificationPeer\x12\x43\n\x06Notify\x12\x1b.bookstore.v1.NotifyRequest\x1a\x1c.bookstore.v1.NotifyResponse\x12=\n\x04Stop\x12\x19.bookstore.v1.StopRequest\x1a\x1a.bookstore.v1.StopResponse\x12\x43\n\x06\x46orget\x12\x1b.bookstore.v1.ForgetRequest\x1a\x1c.bookstore.v1.ForgetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1butils/pb/verification.proto\x12\x0c\x62ookstore.v1\x1a\x14utils/pb/order.proto\x1a\x1butils/pb/vector_clock.proto\"&\n\x05RunId\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\"\xce\x01\n\x08RunStart\x12#\n\x06run_id\x18\x01 \x01(\x0b\x32\x13.bookstore.v1.RunId\x12(\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x03 \x01(\r\x12\x30\n\x05peers\x18\x04 \x03(\x0b\x32!.bookstore.v1.RunStart.PeersEntry\x1a,\n\nPeersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc4\x01\n\nRunOutcome\x12(\n\x05\x63lock\x18\x01 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\x12#\n\x06\x65vents\x18\x02 \x03(\x0e\x32\x13.bookstore.v1.Event\x12%\n\x07reasons\x18\x03 \x03(\x0b\x32\x14.bookstore.v1.Reason\x12\x0f\n\x07stopped\x18\x04 \x01(\x08\x12/\n\x0c\x65vent_clocks\x18\x05 \x03(\x0b\x32\x19.bookstore.v1.VectorClock\"\xa6\x01\n\x0cNotification\x12#\n\x06run_id\x18\x01 \x01(\x0b\x32\x13.bookstore.v1.RunId\x12\x0e\n\x06sender\x18\x02 \x01(\t\x12#\n\x06\x65vents\x18\x03 \x03(\x0e\x32\x13.bookstore.v1.Event\x12(\n\x05\x63lock\x18\x04 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\x12\x12\n\nstop_cause\x18\x05 \x01(\t\"B\n\rNotifyRequest\x12\x31\n\rnotifications\x18\x01 \x03(\x0b\x32\x1a.bookstore.v1.Notification\"\x90\x01\n\x0eNotifyResponse\x12\x12\n\nsend_again\x18\x01 \x03(\r\x12:\n\x07refused\x18\x02 \x03(\x0b\x32).bookstore.v1.NotifyResponse.RefusedEntry\x1a.\n\x0cRefusedEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x0bStopRequest\x12#\n\x06run_id\x18\x01 \x01(\x0b\x32\x13.bookstore.v1.RunId\x12\r\n\x05\x63\x61use\x18\x02 \x01(\t\"\x0e\n\x0cStopResponse\"d\n\rForgetRequest\x12#\n\x06run_id\x18\x01 \x01(\x0b\x32\x13.bookstore.v1.RunId\x12.\n\x0b\x66inal_clock\x18\x02 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\"P\n\x0e\x46orgetResponse\x12\x14\n\x0cwithin_final\x18\x01 \x01(\x08\x12(\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x19.bookstore.v1.VectorClock*l\n\x05\x45vent\x12\x15\n\x11\x45VENT_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x45VENT_A\x10\x01\x12\x0b\n\x07\x45VENT_B\x10\x02\x12\x0b\n\x07\x45VENT_C\x10\x03\x12\x0b\n\x07\x45VENT_D\x10\x04\x12\x0b\n\x07\x45VENT_E\x10\x05\x12\x0b\n\x07\x45VENT_F\x10\x06\x32\xdb\x01\n\x10VerificationPeer\x12\x43\n\x06Notify\x12\x1b.bookstore.v1.NotifyRequest\x1a\x1c.bookstore.v1.NotifyResponse\x12=\n\x04Stop\x12\x19.bookstore.v1.StopRequest\x1a\x1a.bookstore.v1.StopResponse\x12\x43\n\x06\x46orget\x12\x1b.bookstore.v1.ForgetRequest\x1a\x1c.bookstore.v1.ForgetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,8 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSTART_PEERSENTRY']._serialized_options = b'8\001'
   _globals['_NOTIFYRESPONSE_REFUSEDENTRY']._loaded_options = None
   _globals['_NOTIFYRESPONSE_REFUSEDENTRY']._serialized_options = b'8\001'
-  _globals['_EVENT']._serialized_start=1146
-  _globals['_EVENT']._serialized_end=1254
+  _globals['_EVENT']._serialized_start=1195
+  _globals['_EVENT']._serialized_end=1303
   _globals['_RUNID']._serialized_start=96
   _globals['_RUNID']._serialized_end=134
   _globals['_RUNSTART']._serialized_start=137
@@ -46,23 +46,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSTART_PEERSENTRY']._serialized_start=299
   _globals['_RUNSTART_PEERSENTRY']._serialized_end=343
   _globals['_RUNOUTCOME']._serialized_start=346
-  _globals['_RUNOUTCOME']._serialized_end=493
-  _globals['_NOTIFICATION']._serialized_start=496
-  _globals['_NOTIFICATION']._serialized_end=662
-  _globals['_NOTIFYREQUEST']._serialized_start=664
-  _globals['_NOTIFYREQUEST']._serialized_end=730
-  _globals['_NOTIFYRESPONSE']._serialized_start=733
-  _globals['_NOTIFYRESPONSE']._serialized_end=877
-  _globals['_NOTIFYRESPONSE_REFUSEDENTRY']._serialized_start=831
-  _globals['_NOTIFYRESPONSE_REFUSEDENTRY']._serialized_end=877
-  _globals['_STOPREQUEST']._serialized_start=879
-  _globals['_STOPREQUEST']._serialized_end=944
-  _globals['_STOPRESPONSE']._serialized_start=946
-  _globals['_STOPRESPONSE']._serialized_end=960
-  _globals['_FORGETREQUEST']._serialized_start=962
-  _globals['_FORGETREQUEST']._serialized_end=1062
-  _globals['_FORGETRESPONSE']._serialized_start=1064
-  _globals['_FORGETRESPONSE']._serialized_end=1144
-  _globals['_VERIFICATIONPEER']._serialized_start=1257
-  _globals['_VERIFICATIONPEER']._serialized_end=1476
+  _globals['_RUNOUTCOME']._serialized_end=542
+  _globals['_NOTIFICATION']._serialized_start=545
+  _globals['_NOTIFICATION']._serialized_end=711
+  _globals['_NOTIFYREQUEST']._serialized_start=713
+  _globals['_NOTIFYREQUEST']._serialized_end=779
+  _globals['_NOTIFYRESPONSE']._serialized_start=782
+  _globals['_NOTIFYRESPONSE']._serialized_end=926
+  _globals['_NOTIFYRESPONSE_REFUSEDENTRY']._serialized_start=880
+  _globals['_NOTIFYRESPONSE_REFUSEDENTRY']._serialized_end=926
+  _globals['_STOPREQUEST']._serialized_start=928
+  _globals['_STOPREQUEST']._serialized_end=993
+  _globals['_STOPRESPONSE']._serialized_start=995
+  _globals['_STOPRESPONSE']._serialized_end=1009
+  _globals['_FORGETREQUEST']._serialized_start=1011
+  _globals['_FORGETREQUEST']._serialized_end=1111
+  _globals['_FORGETRESPONSE']._serialized_start=1113
+  _globals['_FORGETRESPONSE']._serialized_end=1193
+  _globals['_VERIFICATIONPEER']._serialized_start=1306
+  _globals['_VERIFICATIONPEER']._serialized_end=1525
 # @@protoc_insertion_point(module_scope)

@@ -155,6 +155,7 @@ class RunOutcome(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     STOPPED_FIELD_NUMBER: _builtins.int
+    EVENT_CLOCKS_FIELD_NUMBER: _builtins.int
     stopped: _builtins.bool
     """Not all of the service's events happened: one failed here, or the run was stopped from elsewhere."""
     @_builtins.property
@@ -171,6 +172,10 @@ class RunOutcome(_message.Message):
         run was stopped from elsewhere and nothing was found here.
         """
 
+    @_builtins.property
+    def event_clocks(self) -> _containers.RepeatedCompositeFieldContainer[_vector_clock_pb2.VectorClock]:
+        """The service's clock at each of `events`."""
+
     def __init__(
         self,
         *,
@@ -178,10 +183,11 @@ class RunOutcome(_message.Message):
         events: _abc.Iterable[Global___Event.ValueType] | None = ...,
         reasons: _abc.Iterable[_order_pb2.Reason] | None = ...,
         stopped: _builtins.bool = ...,
+        event_clocks: _abc.Iterable[_vector_clock_pb2.VectorClock] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "events", b"events", "reasons", b"reasons", "stopped", b"stopped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "event_clocks", b"event_clocks", "events", b"events", "reasons", b"reasons", "stopped", b"stopped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from utils.clocks.story import Story
 from utils.domain.order import Reason
 from utils.two_phase_commit.messages import Attempt, Decision
 
@@ -12,13 +13,14 @@ class OrderDecision(msgspec.Struct, frozen=True):
     """An order's one decision, as the log keeps it: COMMIT(attempt), or REJECT with at least one reason.
 
     `attempt` of a REJECT is the one that met the No: all attempts up to it are aborted.
-    `position` is the order's index in the queue's log.
+    `position` is the order's index in the queue's log. `story`: the coordinator's attempts and this decision.
     """
 
     attempt: Attempt
     position: int
     commit: bool
     reasons: tuple[Reason, ...] = ()
+    story: Story = ()
 
     @property
     def order_id(self) -> str:

@@ -9,10 +9,14 @@ from utils.pb import two_phase_commit_pb2 as pb
 from utils.pb.convert import (
     instrument_from_proto,
     instrument_to_proto,
+    packed_clock_from_proto,
+    packed_clock_to_proto,
     priced_item_from_proto,
     priced_item_to_proto,
     reason_from_proto,
     reason_to_proto,
+    story_from_proto,
+    story_to_proto,
 )
 from utils.rpc.errors import InvalidArgument
 from utils.two_phase_commit.messages import (
@@ -71,6 +75,7 @@ def transaction_to_proto(transaction: Transaction) -> pb.Transaction:
         items=[priced_item_to_proto(item) for item in transaction.items],
         amount_cents=transaction.amount_cents,
         instrument=instrument_to_proto(transaction.instrument),
+        clock=packed_clock_to_proto(transaction.clock),
     )
 
 
@@ -90,6 +95,7 @@ def transaction_from_proto(message: pb.Transaction) -> Transaction:
         tuple(priced_item_from_proto(item) for item in message.items),
         message.amount_cents,
         instrument_from_proto(message.instrument),
+        packed_clock_from_proto(message.clock),
     )
 
 
@@ -99,6 +105,7 @@ def vote_to_proto(vote: Vote) -> pb.Vote:
         kind=_VOTES_TO_PROTO[vote.kind],
         reasons=[reason_to_proto(reason) for reason in vote.reasons],
         other_attempt=attempt_to_proto(vote.other_attempt) if vote.other_attempt else None,
+        clock=packed_clock_to_proto(vote.clock),
     )
 
 
@@ -111,15 +118,26 @@ def vote_from_proto(message: pb.Vote) -> Vote:
         kind,
         tuple(reason_from_proto(reason) for reason in message.reasons),
         attempt_from_proto(message.other_attempt) if message.HasField("other_attempt") else None,
+        packed_clock_from_proto(message.clock),
     )
 
 
 def decision_to_proto(decision: Decision) -> pb.Decision:
-    return pb.Decision(attempt=attempt_to_proto(decision.attempt), commit=decision.commit, position=decision.position)
+    return pb.Decision(
+        attempt=attempt_to_proto(decision.attempt),
+        commit=decision.commit,
+        position=decision.position,
+        clock=packed_clock_to_proto(decision.clock),
+    )
 
 
 def decision_from_proto(message: pb.Decision) -> Decision:
-    return Decision(attempt_from_proto(message.attempt), message.commit, position_from_proto(message.position))
+    return Decision(
+        attempt_from_proto(message.attempt),
+        message.commit,
+        position_from_proto(message.position),
+        packed_clock_from_proto(message.clock),
+    )
 
 
 def acknowledgement_to_proto(acknowledgement: Acknowledgement) -> pb.Acknowledgement:
@@ -128,21 +146,30 @@ def acknowledgement_to_proto(acknowledgement: Acknowledgement) -> pb.Acknowledge
         done=acknowledgement.done,
         confirmation_code=acknowledgement.confirmation_code,
         finished=acknowledgement.finished,
+        story=story_to_proto(acknowledgement.story),
     )
 
 
 def acknowledgement_from_proto(message: pb.Acknowledgement) -> Acknowledgement:
     return Acknowledgement(
-        attempt_from_proto(message.attempt), message.done, message.confirmation_code, message.finished
+        attempt_from_proto(message.attempt),
+        message.done,
+        message.confirmation_code,
+        message.finished,
+        story_from_proto(message.story),
     )
 
 
 def resolution_to_proto(resolution: Resolution) -> pb.Resolution:
-    return pb.Resolution(attempt=attempt_to_proto(resolution.attempt), kind=_RESOLUTIONS_TO_PROTO[resolution.kind])
+    return pb.Resolution(
+        attempt=attempt_to_proto(resolution.attempt),
+        kind=_RESOLUTIONS_TO_PROTO[resolution.kind],
+        clock=packed_clock_to_proto(resolution.clock),
+    )
 
 
 def resolution_from_proto(message: pb.Resolution) -> Resolution:
     kind = _RESOLUTIONS_FROM_PROTO.get(message.kind)
     if kind is None:
         raise InvalidArgument(f"a resolution of kind {message.kind} is not known")
-    return Resolution(attempt_from_proto(message.attempt), kind)
+    return Resolution(attempt_from_proto(message.attempt), kind, packed_clock_from_proto(message.clock))

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from utils.clocks.story import last_clock, pack_clock
 from utils.two_phase_commit.actions import OrderDecision
 from utils.two_phase_commit.messages import Attempt, Resolution, ResolutionKind
 from utils.two_phase_commit.positions import Positions
@@ -147,7 +148,9 @@ def resolve(attempt: Attempt, *, epoch: int, log: DecisionLog, was_given_up: boo
     `was_given_up`: this leader ended the attempt, one of its own epoch, before it proposed anything. Nobody is in doubt
     about an order that is finished: every participant has acknowledged its decision.
     """
-    return Resolution(attempt, _resolution(attempt, epoch, log.decision(attempt.order_id), was_given_up))
+    decision = log.decision(attempt.order_id)
+    clock = pack_clock(last_clock(decision.story)) if decision is not None else b""
+    return Resolution(attempt, _resolution(attempt, epoch, decision, was_given_up), clock)
 
 
 def _resolution(attempt: Attempt, epoch: int, decision: OrderDecision | None, was_given_up: bool) -> ResolutionKind:

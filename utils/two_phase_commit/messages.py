@@ -1,9 +1,13 @@
-"""The words of two-phase commit (presumed abort; Mohan, Lindsay & Obermarck 1986), fenced by attempt."""
+"""The words of two-phase commit (presumed abort; Mohan, Lindsay & Obermarck 1986), fenced by attempt.
+
+A `clock` is the sender's, packed, b"" where nobody keeps one; a `story` its events (utils.clocks.story).
+"""
 
 import enum
 
 import msgspec
 
+from utils.clocks.story import PackedClock, Story
 from utils.domain.order import PaymentInstrument, PricedItem, Reason
 
 
@@ -28,6 +32,7 @@ class Transaction(msgspec.Struct, frozen=True):
     items: tuple[PricedItem, ...]
     amount_cents: int
     instrument: PaymentInstrument
+    clock: PackedClock = b""
 
 
 class VoteKind(enum.StrEnum):
@@ -56,6 +61,7 @@ class Vote(msgspec.Struct, frozen=True):
     # With REFUSED, the highest attempt seen (None: the order is below the watermark of finished ones);
     # with ALREADY_COMMITTED, the committed one.
     other_attempt: Attempt | None = None
+    clock: PackedClock = b""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -67,6 +73,7 @@ class Decision(msgspec.Struct, frozen=True):
     attempt: Attempt
     commit: bool
     position: int = 0
+    clock: PackedClock = b""
 
 
 class Acknowledgement(msgspec.Struct, frozen=True):
@@ -81,6 +88,7 @@ class Acknowledgement(msgspec.Struct, frozen=True):
     done: bool
     confirmation_code: str = ""
     finished: bool = False
+    story: Story = ()
 
 
 class ResolutionKind(enum.StrEnum):
@@ -95,3 +103,5 @@ class Resolution(msgspec.Struct, frozen=True):
 
     attempt: Attempt
     kind: ResolutionKind
+    # Of the order's decision, where there is one.
+    clock: PackedClock = b""

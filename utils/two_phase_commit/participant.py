@@ -14,6 +14,10 @@ Commit(a) acts on exactly a.
 The coordinators say below which position of the queue's log every order is finished. Such an order is answered as
 finished, whatever is asked, and its record may be pruned.
 
+Its answers carry its clock of the order, which ticks with each change of the record and with nothing else: a repeated
+question finds the same clock. An acknowledgement carries all that has happened, since the record may be pruned
+(utils.clocks.story).
+
 Pure and generic: `Work` is what the business part has to know of an order, and nothing else of it is kept.
 """
 
@@ -22,6 +26,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
+from utils.clocks.story import EVENTS_MAX, PackedClock, Story, last_clock, pack_clock, tell, unpack_clock
 from utils.domain.order import Reason
 from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Vote, VoteKind
 from utils.two_phase_commit.positions import Positions
@@ -89,13 +94,17 @@ class Record(msgspec.Struct, Generic[Work], frozen=True):
     reasons: tuple[Reason, ...] = ()
     # Only when committed.
     confirmation_code: str = ""
+    # What has happened to the order here; nothing for one that came without a clock.
+    story: Story = ()
 
 
 class Participant(Generic[Work]):
     """Its answers may leave only once the record that they speak of is durable."""
 
-    def __init__(self, business: Business[Work]) -> None:
+    def __init__(self, business: Business[Work], *, host: str) -> None:
+        """`host`: whose events these are."""
         self._business = business
+        self._host = host
         self._records: dict[str, Record[Work]] = {}
         self._prepared: dict[str, Attempt] = {}
         self._positions = Positions()
@@ -137,8 +146,23 @@ class Participant(Generic[Work]):
                 pruned.append(order_id)
         return pruned
 
-    def prepare(self, attempt: Attempt, position: int, work: Work) -> Vote:
+    def prepare(self, attempt: Attempt, position: int, work: Work, clock: PackedClock = b"") -> Vote:
         """The answer to a Prepare."""
+        before = self._records.get(attempt.order_id)
+        vote = self._vote(attempt, position, work)
+        story = self._tell(attempt.order_id, before, clock)
+        return msgspec.structs.replace(vote, clock=pack_clock(last_clock(story)))
+
+    def decide(self, decision: Decision) -> Acknowledgement:
+        """The answer to a decision. Not `done` is an alarm."""
+        attempt = decision.attempt
+        before = self._records.get(attempt.order_id)
+        if before is None and 0 < decision.position < self.finished_below:
+            return Acknowledgement(attempt, done=True, finished=True)
+        answer = self._commit(attempt) if decision.commit else self._abort(attempt, decision.position)
+        return msgspec.structs.replace(answer, story=self._tell(attempt.order_id, before, decision.clock))
+
+    def _vote(self, attempt: Attempt, position: int, work: Work) -> Vote:
         if position < self.finished_below:
             return Vote(attempt, VoteKind.REFUSED)
         record = self._records.get(attempt.order_id)
@@ -157,13 +181,6 @@ class Participant(Generic[Work]):
             if record.phase is Phase.PREPARED:
                 self._release(record)
         return self._hold(attempt, position, work)
-
-    def decide(self, decision: Decision) -> Acknowledgement:
-        """The answer to a decision. Not `done` is an alarm."""
-        attempt = decision.attempt
-        if attempt.order_id not in self._records and 0 < decision.position < self.finished_below:
-            return Acknowledgement(attempt, done=True, finished=True)
-        return self._commit(attempt) if decision.commit else self._abort(attempt, decision.position)
 
     def _hold(self, attempt: Attempt, position: int, work: Work) -> Vote:
         verdict = self._business.hold(attempt, work)
@@ -213,6 +230,8 @@ class Participant(Generic[Work]):
         lower = before is not None and record.attempt < before.attempt
         if lower or record.phase not in _AFTER[before.phase if before else None]:
             raise IllegalTransitionError(before, record)
+        if before is not None and before.story:
+            record = msgspec.structs.replace(record, story=before.story)
         self._records[order_id] = record
         if record.position and not (before and before.position):
             self._positions.add(record.position, order_id)
@@ -220,3 +239,15 @@ class Participant(Generic[Work]):
             self._prepared[order_id] = record.attempt
         else:
             self._prepared.pop(order_id, None)
+
+    def _tell(self, order_id: str, before: "Record[Work] | None", heard: PackedClock) -> Story:
+        """The order's story after a message that brought `heard`, and found the record as `before`."""
+        record = self._records.get(order_id)
+        if record is None or not (heard or record.story):
+            return ()
+        if record != before:
+            epoch, number = record.attempt.epoch, record.attempt.number
+            clock = unpack_clock(heard)
+            story = tell(record.story, self._host, record.phase.value, clock, epoch=epoch, number=number)
+            self._records[order_id] = record = msgspec.structs.replace(record, story=story[-EVENTS_MAX:])
+        return record.story

@@ -18,3 +18,5 @@ class Outcome:
     events: tuple[Event, ...]
     reasons: tuple[Reason, ...]
     stopped: bool
+    # The clock at each of the events.
+    event_clocks: tuple[VectorClock, ...]

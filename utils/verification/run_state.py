@@ -23,7 +23,7 @@ class RunState:
     def __init__(self, service: str) -> None:
         self._service = service
         self._known: set[Event] = set()
-        self._own: list[Event] = []
+        self._own: dict[Event, VectorClock] = {}
         self.clock = VectorClock()
         self.stop_cause: str | None = None
 
@@ -31,6 +31,11 @@ class RunState:
     def own_events(self) -> tuple[Event, ...]:
         """The events that have happened here, in order."""
         return tuple(self._own)
+
+    @property
+    def own_clocks(self) -> tuple[VectorClock, ...]:
+        """The clock at each of them."""
+        return tuple(self._own.values())
 
     def knows(self, event: Event | None) -> bool:
         """Whether `event` is known to have happened; None, no prerequisite, always has."""
@@ -58,8 +63,7 @@ class RunState:
         assert event not in self._known, f"{event} twice"
         assert self.knows(PREREQUISITE[event]), f"{event} before {PREREQUISITE[event]}"
         self._known.add(event)
-        self._own.append(event)
-        self.clock = self.clock.tick(self._service)
+        self.clock = self._own[event] = self.clock.tick(self._service)
 
     def stop(self, cause: str) -> bool:
         """Nothing more may happen. False if that was already so: the first cause stays."""

@@ -145,7 +145,8 @@ def _outcome(run: Run, steps: Sequence[Step]) -> Outcome:
     # A set would lose the order in which the customer fills in the form.
     reasons = tuple(dict.fromkeys(reason for step in steps for reason in step.reasons))[:REASONS_MAX]
     events = run.state.own_events
-    return Outcome(run.state.clock, events, reasons, stopped=len(events) < len(steps))
+    stopped = len(events) < len(steps)
+    return Outcome(run.state.clock, events, reasons, stopped=stopped, event_clocks=run.state.own_clocks)
 
 
 def _unavailable(run: Run, steps: Sequence[Step]) -> Unavailable:

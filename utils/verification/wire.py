@@ -89,6 +89,7 @@ def outcome_to_proto(outcome: Outcome) -> verification_pb2.RunOutcome:
         events=[_EVENTS_TO_PROTO[event] for event in outcome.events],
         reasons=[reason_to_proto(reason) for reason in outcome.reasons],
         stopped=outcome.stopped,
+        event_clocks=[clock_to_proto(clock.entries) for clock in outcome.event_clocks],
     )
 
 

@@ -18,6 +18,9 @@ from orchestrator.ports import (
     Snapshot,
     Stock,
 )
+from orchestrator.problems import OrderNotFound
+from orchestrator.story import OrderStory
+from utils.clocks.story import Story
 from utils.clocks.vector_clock import VectorClock
 from utils.domain.order import Book, PaymentInstrument, PaymentMethod, QueuedOrder, Reason
 from utils.rpc.errors import NotFound, ServiceError
@@ -119,25 +122,47 @@ class FakeTrio:
         self.forgotten.append((final_clock, set(services)))
 
 
+class FakeStories:
+    """What is told of orders, by their ids."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, OrderStory] = {}
+
+    def story(self, order_id: str) -> OrderStory:
+        if order_id not in self.known:
+            raise OrderNotFound("There is no order with this id.")
+        return self.known[order_id]
+
+
 class FakeQueue:
     """The queue's log: the first of an order's records wins. `before` and `after` may fail a call, by its number."""
 
     def __init__(self) -> None:
         self.records: dict[str, OrderRecord] = {}
+        self.stories: dict[str, Story] = {}
         self.calls: list[str] = []
         # Called with the method and how often it was called: raises what the call should fail with.
         self.before: Callable[[str, int], None] = lambda _method, _number: None
         self.after: Callable[[str, int], None] = lambda _method, _number: None
 
-    def enqueue(self, order: QueuedOrder, fingerprint: bytes, *, timeout_s: float) -> OrderRecord:
+    def enqueue(self, order: QueuedOrder, fingerprint: bytes, story: Story, *, timeout_s: float) -> OrderRecord:
+        self.stories[order.order_id] = story
         record = OrderRecord(
             order.order_id, OrderState.PENDING, fingerprint=fingerprint, order=order, risk_score=order.risk_score
         )
         return self._call("enqueue", lambda: self.records.setdefault(order.order_id, record))
 
     def record_rejection(
-        self, order_id: str, fingerprint: bytes, reasons: tuple[Reason, ...], risk_score: int, *, timeout_s: float
+        self,
+        order_id: str,
+        fingerprint: bytes,
+        reasons: tuple[Reason, ...],
+        risk_score: int,
+        story: Story,
+        *,
+        timeout_s: float,
     ) -> OrderRecord:
+        self.stories[order_id] = story
         record = OrderRecord(
             order_id, OrderState.REJECTED, fingerprint=fingerprint, reasons=reasons, risk_score=risk_score
         )

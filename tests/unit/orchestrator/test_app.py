@@ -14,7 +14,7 @@ from orchestrator.readiness import NodeStatus, Probed, Readiness
 from orchestrator.shelf import Shelf
 from orchestrator.verification import Verdict
 from tests.unit.orchestrator.api import check_answer
-from tests.unit.orchestrator.fakes import FakeDatabase, FakeGuide, FakeQueue, body, fail_first
+from tests.unit.orchestrator.fakes import FakeDatabase, FakeGuide, FakeQueue, FakeStories, body, fail_first
 from tests.unit.orchestrator.test_checkout import PASSED, FakeVerifier
 from utils.catalogue import CatalogueBook
 from utils.clocks.vector_clock import VectorClock
@@ -36,6 +36,7 @@ class Shop:
         self.database = FakeDatabase(
             {"Book A": 1000, "Book B": 250}, {"Book A": Stock(9, 3, 2), "A/B?": Stock(1, 1, 0)}
         )
+        self.stories = FakeStories()
         self.probed = Probed({"order_queue": [LEADER]}, {"payment": ""})
         book = CatalogueBook("book-a", "Book A", "An Author", 1999, 1, 1, ("fiction",), "words " * 10)
         self.shelf = Shelf(self.database, (book,))
@@ -49,7 +50,9 @@ class Shop:
             limits=Limits(wait_s=0.1, accept_s=0.1),
         )
         readiness = Readiness(lambda: self.probed, {"order_queue": 1}, self.shelf.component)
-        self.app: Flask = create_app(checkout, self.shelf, Discovery(self.guide), readiness, cors_origins=[PAGE])
+        self.app: Flask = create_app(
+            checkout, self.shelf, Discovery(self.guide), self.stories, readiness, cors_origins=[PAGE]
+        )
         self.client: FlaskClient = self.app.test_client()
 
     def post(self, path: str = "/checkout", *, headers: dict[str, str] | None = None, **changes: Any) -> Response:

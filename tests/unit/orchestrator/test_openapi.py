@@ -22,7 +22,7 @@ CHECKOUT = API["components"]["schemas"]["CheckoutRequest"]
 
 
 def test_the_application_has_the_described_operations_and_no_others() -> None:
-    app = create_app(None, None, None, None, cors_origins=())  # type: ignore[arg-type]
+    app = create_app(None, None, None, None, None, cors_origins=())  # type: ignore[arg-type]
     served = {
         (method.lower(), re.sub(r"<(?:\w+:)?(\w+)>", lambda name: f"{{{_camel(name[1])}}}", str(rule)))
         for rule in app.url_map.iter_rules()

@@ -13,6 +13,7 @@ from orchestrator.problems import ComponentUnavailable
 from orchestrator.schemas import parse_checkout
 from orchestrator.verification import COLLECT_S, SUGGESTIONS_S, Verdict, Verification, _Branch
 from tests.unit.orchestrator.fakes import BOOK, INSTRUMENT, FakePrices, FakeQueue, FakeTrio, Script, body, rejected
+from utils.clocks.story import Event, pack
 from utils.clocks.vector_clock import VectorClock
 from utils.domain.order import PricedItem
 from utils.rpc.errors import DeadlineExceeded, Internal, Unavailable
@@ -63,7 +64,8 @@ def test_an_order_passes_when_every_service_is_content(verify: type[_Verify]) ->
     trio = FakeTrio()
     verdict = verify(trio)()
     final = {"orchestrator": 1, "transaction_verification": 3, "fraud_detection": 2, "suggestions": 1}
-    assert verdict == Verdict((), 7, VectorClock(final), INSTRUMENT, (BOOK,))
+    received = pack(Event("orchestrator", "received", VectorClock({"orchestrator": 1})))
+    assert verdict == Verdict((), 7, VectorClock(final), INSTRUMENT, (BOOK,), (received,))
     assert trio.forgotten == [(VectorClock(final), set(Service))]
     assert trio.stops == []
     assert {run.run for run in trio.runs} == {trio.runs[0].run}

@@ -96,7 +96,7 @@ class ParticipantDouble:
     """A real participant core whose journal is this object: it survives its `away`, and what listeners do."""
 
     def __init__(self, business: Shelf | Till) -> None:
-        self.core: Participant[Transaction] = Participant(business)
+        self.core: Participant[Transaction] = Participant(business, host=type(business).__name__)
         self.is_away = False
         self.calls = 0
         self.heard: list[Message] = []
@@ -112,7 +112,8 @@ class ParticipantDouble:
         if self.poison & {transaction.attempt.order_id for transaction in transactions}:
             raise InvalidArgument("one of these cannot be understood")
         votes = [
-            self.core.prepare(transaction.attempt, transaction.position, transaction) for transaction in transactions
+            self.core.prepare(transaction.attempt, transaction.position, transaction, transaction.clock)
+            for transaction in transactions
         ]
         await self._answer("prepare", transactions)
         return votes

@@ -18,6 +18,8 @@ from order_queue.order_record import OrderRecord, OrderState
 from order_queue.queue_machine import QueueMachine
 from tests.unit.order_queue import words
 from tests.unit.order_queue.words import approved, complete, enqueue, mark_recorded, order_id, rejected, rejection
+from utils.clocks.story import tell
+from utils.clocks.vector_clock import VectorClock
 
 
 def applied(machine: QueueMachine, *commands: Command, start: int = 1) -> list[Any]:
@@ -40,7 +42,13 @@ def test_an_order_arrives_at_its_index_and_waits() -> None:
     machine = words.machine()
     [outcome] = applied(machine, enqueue(1, 3, body=9), start=41)
     expected = OrderRecord(
-        order_id(1), OrderState.PENDING, 41, words.fingerprint(9), risk_score=12, order=words.order(1, 3)
+        order_id(1),
+        OrderState.PENDING,
+        41,
+        words.fingerprint(9),
+        risk_score=12,
+        order=words.order(1, 3),
+        story=tell((), "order_queue", "enqueued", VectorClock(words.order(1, 3).clock)),
     )
     assert outcome == Registered(expected, is_new=True)
     assert machine.record(order_id(1)) == expected

@@ -13,7 +13,7 @@ class Node(Participant[str]):
 
     def __init__(self) -> None:
         self.business = FakeBusiness()
-        super().__init__(self.business)
+        super().__init__(self.business, host="database")
 
     def ask(self, of: Attempt) -> Vote:
         return self.prepare(of, 10, "work")

@@ -14,7 +14,7 @@ messages = st.tuples(st.sampled_from(["prepare", "commit", "abort"]), attempts, 
 @given(st.lists(messages, max_size=40))
 def test_the_rules_hold_for_every_history(history: list[tuple[str, Attempt, object]]) -> None:
     business = FakeBusiness()
-    node = Participant[str](business)
+    node = Participant[str](business, host="database")
     votes: dict[Attempt, Vote] = {}
     aborted: set[Attempt] = set()
     for what, of, verdict in history:

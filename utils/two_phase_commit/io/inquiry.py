@@ -69,7 +69,7 @@ class InDoubtInquiry:
         self._since.update(dict.fromkeys(due, asked_at))
         resolutions = [resolution_from_proto(message) for message in response.resolutions]
         decisions = [
-            Decision(resolution.attempt, commit=resolution.kind is ResolutionKind.COMMITTED)
+            Decision(resolution.attempt, resolution.kind is ResolutionKind.COMMITTED, clock=resolution.clock)
             for resolution in resolutions
             if resolution.kind is not ResolutionKind.UNDECIDED and resolution.attempt in self._since
         ]
