@@ -9,7 +9,8 @@ import pytest
 from order_executor.executor import Executor
 from order_executor.raft_election import RaftElection
 from tests.unit.order_executor.setup import Fate, MemoryNode
-from tests.unit.order_executor.world import Message, ParticipantDouble, World, eventually, queued_order
+from tests.unit.order_executor.world import Message, ParticipantDouble, World, eventually, order_id, queued_order
+from utils.clocks.story import unpack
 from utils.two_phase_commit.decision_log import DecisionLog
 from utils.two_phase_commit.messages import Decision, Transaction
 
@@ -41,15 +42,35 @@ class Troublemaker:
             if isinstance(message, Decision):
                 self._participant.core.decide(message)
             else:
-                self._participant.core.prepare(message.attempt, message.position, message)
+                self._participant.core.prepare(message.attempt, message.position, message, message.clock)
 
 
 def end_doubts(executor: Executor, participant: ParticipantDouble) -> None:
     """What a participant does with what stays prepared by a late message: it asks, and acts on the answer."""
     for attempt in participant.core.in_doubt:
-        kind = executor.resolve(attempt).kind
-        if kind != "undecided":
-            participant.core.decide(Decision(attempt, commit=kind == "committed"))
+        resolution = executor.resolve(attempt)
+        if resolution.kind != "undecided":
+            participant.core.decide(Decision(attempt, resolution.kind == "committed", resolution.clock))
+
+
+def assert_stories_agree(decisions: DecisionLog, *participants: ParticipantDouble) -> None:
+    """For each order, the clocks prove that the votes came before the decision, and the decision before its end."""
+    for number in range(ORDERS):
+        decision = decisions.decision(order_id(number))
+        assert decision is not None
+        [decided] = [event for event in map(unpack, decision.story) if event.name.endswith("decided")]
+        asked = [event for event in map(unpack, decision.story) if event.name == "prepare"]
+        assert all(event.clock.happened_before(decided.clock) for event in asked)
+        for participant in participants:
+            story = [unpack(event) for event in participant.core.records[order_id(number)].story]
+            counts = [event.clock[event.host] for event in story]
+            assert counts == list(range(counts[0], counts[0] + len(counts)))
+            of_attempt = [event for event in story if (event.epoch, event.number) == (decided.epoch, decided.number)]
+            for event in of_attempt:
+                is_end = event.name in ("committed", "aborted")
+                first, second = (decided, event) if is_end else (event, decided)
+                assert first.clock.happened_before(second.clock), (first, second)
+            assert not decision.commit or [event.name for event in of_attempt] == ["prepared", "committed"]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -89,6 +110,7 @@ async def test_all_end_on_the_same_decision_whatever_is_lost_doubled_or_late(see
         end_doubts(executor, world.database)
         end_doubts(executor, world.payment)
         world.assert_books_agree()
+        assert_stories_agree(decisions, world.database, world.payment)
     finally:
         task.cancel()
         await asyncio.wait((task,))
