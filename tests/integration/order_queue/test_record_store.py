@@ -14,6 +14,7 @@ from order_queue.order_record import OrderRecord
 from order_queue.record_store import RecordStore
 from tests.support.postgres import PostgresServer
 from tests.unit.order_queue import words
+from utils.clocks.story import unpack
 
 
 def ended(*numbers: int) -> list[OrderRecord]:
@@ -37,6 +38,7 @@ async def test_an_order_is_kept_with_all_that_is_known_of_it(postgres: PostgresS
     await store.close()
     approved, rejected = rows(postgres)
     recorded_at = approved.pop("recorded_at")
+    assert [unpack(event).name for event in approved.pop("story")] == ["enqueued", "completed"]
     assert (datetime.now(UTC) - recorded_at).total_seconds() < 60
     assert approved == {
         "order_id": words.order_id(1),

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from orchestrator.ports import OrderRecord, OrderState
-from orchestrator.story import Claim, Decided, OrderStory
+from orchestrator.story import Claim, OrderStory
 from tests.support.shiviz import parse
 from tests.unit.orchestrator.api import check_answer
 from tests.unit.orchestrator.fakes import INSTRUMENT
@@ -37,25 +37,22 @@ VOTES = (
     event("payment", "prepared", 2, order_executor=EXECUTOR_COUNTS + 1, payment=1),
 )
 DECIDED = event("order_executor", "commit decided", 2, order_executor=EXECUTOR_COUNTS + 2, database=2, payment=1)
+COMMITTED = event("database", "committed", 2, order_executor=EXECUTOR_COUNTS + 2, database=3, payment=1)
 PENDING = OrderStory(
     OrderRecord(ORDER_ID, OrderState.PENDING, order=ORDER),
     41,
     (RECEIVED, A, ENQUEUED),
-    phases={"database": "", "payment": ""},
 )
 UNDER_WAY = msgspec.structs.replace(
     PENDING,
     claim=Claim("order_executor_2", 3),
     under_way=(3, 2),
     events=(*PENDING.events, PREPARE, *VOTES),
-    phases={"database": "prepared", "payment": "prepared"},
 )
 COMMITTING = msgspec.structs.replace(
     UNDER_WAY,
     under_way=None,
-    decision=Decided((3, 2), commit=True, reasons=(), finished=False),
-    events=(*UNDER_WAY.events, DECIDED),
-    phases={"database": "committed", "payment": "prepared"},
+    events=(*UNDER_WAY.events, DECIDED, COMMITTED),
 )
 
 
@@ -93,12 +90,7 @@ def test_an_attempt_under_way_and_one_given_up_are_told_with_their_votes(shop: S
 
 def test_a_decision_is_told_with_who_has_carried_it_out(shop: Shop) -> None:
     told = trace(shop, COMMITTING)
-    assert told["decision"] == {
-        "commit": True,
-        "attempt": {"epoch": 3, "number": 2},
-        "reasons": [],
-        "finished": False,
-    }
+    assert told["decision"] == {"commit": True, "attempt": {"epoch": 3, "number": 2}}
     assert told["deliveries"] == {"database": "committed"}
     assert told["pending"] == ["payment carries the decision out", "the queue hears the result"]
     assert [each["state"] for each in told["attempts"]] == ["given up", "committed"]
@@ -106,14 +98,7 @@ def test_a_decision_is_told_with_who_has_carried_it_out(shop: Shop) -> None:
 
 def test_an_ended_order_has_nothing_pending(shop: Shop) -> None:
     record = OrderRecord(ORDER_ID, OrderState.APPROVED, order=ORDER, confirmation_code=CODE)
-    assert COMMITTING.decision is not None
-    ended = msgspec.structs.replace(
-        COMMITTING,
-        record=record,
-        claim=None,
-        decision=msgspec.structs.replace(COMMITTING.decision, finished=True),
-        phases={"database": "committed", "payment": "committed"},
-    )
+    ended = msgspec.structs.replace(COMMITTING, record=record, claim=None)
     told = trace(shop, ended)
     assert (told["pending"], told["confirmationCode"]) == ([], CODE)
     assert "which executor claimed the order: only the queue's leader of that time knew" in told["unrecorded"]
@@ -130,9 +115,7 @@ def test_a_rejection_by_verification_has_a_story_too(shop: Shop) -> None:
 
 
 def test_a_part_that_is_away_is_named_and_a_log_without_it_refused(shop: Shop) -> None:
-    away = msgspec.structs.replace(
-        PENDING, missing={"order_executor": "no leader answered", "payment": "gone"}, phases={"database": ""}
-    )
+    away = msgspec.structs.replace(PENDING, missing={"order_executor": "no leader answered", "payment": "gone"})
     told = trace(shop, away)
     assert [part["part"] for part in told["missing"]] == ["order_executor", "payment"]
     assert told["pending"] == ["the queue hears the result"]
@@ -152,7 +135,7 @@ def test_the_clocks_count_the_events_that_are_told_as_json_and_for_shiviz(shop: 
     events = parse(log.text)
     assert counted == [(each.host, each.clock) for each in events]
     assert events[1].text == "A: items checked"
-    assert events[-1].text == "commit decided (attempt 3.2)"
+    assert events[-1].text == "committed (attempt 3.2)"
 
 
 @pytest.mark.parametrize("kind", ["trace", "clock"])

@@ -50,7 +50,7 @@ def end_doubts(executor: Executor, participant: ParticipantDouble) -> None:
     for attempt in participant.core.in_doubt:
         resolution = executor.resolve(attempt)
         if resolution.kind != "undecided":
-            participant.core.decide(Decision(attempt, resolution.kind == "committed", resolution.clock))
+            participant.core.decide(Decision(attempt, resolution.kind == "committed", clock=resolution.clock))
 
 
 def assert_stories_agree(decisions: DecisionLog, *participants: ParticipantDouble) -> None:
@@ -66,10 +66,11 @@ def assert_stories_agree(decisions: DecisionLog, *participants: ParticipantDoubl
             counts = [event.clock[event.host] for event in story]
             assert counts == list(range(counts[0], counts[0] + len(counts)))
             of_attempt = [event for event in story if (event.epoch, event.number) == (decided.epoch, decided.number)]
-            for event in of_attempt:
-                is_end = event.name in ("committed", "aborted")
-                first, second = (decided, event) if is_end else (event, decided)
-                assert first.clock.happened_before(second.clock), (first, second)
+            ends = [event for event in of_attempt if event.name in ("committed", "aborted")]
+            assert all(decided.clock.happened_before(event.clock) for event in ends)
+            # A rejection does not need everybody's vote.
+            heard = [event for event in of_attempt if event.name == "declined" or decision.commit]
+            assert all(event.clock.happened_before(decided.clock) for event in heard if event not in ends)
             assert not decision.commit or [event.name for event in of_attempt] == ["prepared", "committed"]
 
 

@@ -1,10 +1,11 @@
 """A participant's events: one for each change of what it remembers of an order, whatever comes twice or late."""
 
+import msgspec
 from hypothesis import given, strategies as st
 
 from tests.unit.two_phase_commit_participant.fake_business import BUSY, NO, YES, FakeBusiness
 from tests.unit.two_phase_commit_participant.words import abort, attempt, commit
-from utils.clocks.story import Event, last_clock, pack_clock, unpack, unpack_clock
+from utils.clocks.story import EVENTS_MAX, Event, last_clock, pack_clock, unpack, unpack_clock
 from utils.clocks.vector_clock import VectorClock
 from utils.two_phase_commit.messages import Attempt, Decision
 from utils.two_phase_commit.participant import Participant
@@ -18,7 +19,10 @@ def story(node: Participant[str]) -> list[Event]:
 
 
 def decide(node: Participant[str], decision: Decision, clock: bytes = DECIDED) -> VectorClock:
-    return unpack_clock(node.decide(Decision(decision.attempt, decision.commit, clock)).clock)
+    acknowledgement = node.decide(msgspec.structs.replace(decision, clock=clock))
+    record = node.records.get(decision.attempt.order_id)
+    assert acknowledgement.story == (record.story if record else ())
+    return last_clock(acknowledgement.story)
 
 
 def test_a_vote_and_a_commit_are_events_that_know_why() -> None:
@@ -58,8 +62,18 @@ def test_an_attempt_that_is_given_up_stays_in_the_story() -> None:
 def test_an_order_without_a_clock_has_no_story() -> None:
     node = Participant[str](FakeBusiness(), host="database")
     assert node.prepare(attempt(), 10, "work").clock == b""
-    assert node.decide(commit(attempt())).clock == b""
+    assert node.decide(commit(attempt())).story == ()
     assert story(node) == []
+
+
+def test_an_order_that_is_tried_for_hours_keeps_its_latest_events_and_counts_on() -> None:
+    business = FakeBusiness()
+    node = Participant[str](business, host="database")
+    business.verdict = BUSY
+    for number in range(1, EVENTS_MAX + 10):
+        node.prepare(attempt(number), 10, "work", ASKED)
+    assert [event.number for event in story(node)] == list(range(10, EVENTS_MAX + 10))
+    assert [event.clock["database"] for event in story(node)] == list(range(10, EVENTS_MAX + 10))
 
 
 attempts = st.builds(attempt, st.integers(1, 2), epoch=st.integers(1, 2))
