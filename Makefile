@@ -1,5 +1,5 @@
 # Each target sets up whatever it needs: Python 3.11+, make and a package registry are enough.
-.PHONY: help setup up down reset status test test-fast check format proto bench bench-fraud bench-raft chaos sim model linearizability
+.PHONY: help setup up down reset status test test-fast check format proto bench bench-fraud bench-raft chaos last-copy sim model linearizability
 .DEFAULT_GOAL := help
 
 export UV_PYTHON_DOWNLOADS := never
@@ -63,6 +63,9 @@ bench-raft: setup ## Compares utils/raft with pysyncobj and etcd (SECONDS=n, FAI
 
 chaos: setup ## Breaks a bookstore of its own while clients order, and checks every promise (CYCLES=n, SEED=n)
 	@$(PYTHON) -m tests.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))
+
+last-copy: setup ## Lets 50 buyers order the last copy of a book, 100 times (ROUNDS=n)
+	@LAST_COPY_ROUNDS=$(or $(ROUNDS),100) $(PYTHON) -m pytest tests/e2e/test_last_copy.py
 
 sim: setup ## Simulates Raft clusters under faults, from seeds (SEEDS=n)
 	@$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),300)
