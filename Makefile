@@ -67,8 +67,8 @@ chaos: setup ## Breaks a bookstore of its own while clients order, and checks ev
 last-copy: setup ## Lets 50 buyers order the last copy of a book, 100 times (ROUNDS=n)
 	@LAST_COPY_ROUNDS=$(or $(ROUNDS),100) $(PYTHON) -m pytest tests/e2e/test_last_copy.py
 
-sim: setup ## Simulates Raft clusters under faults, from seeds (SEEDS=n)
-	@$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),300)
+sim: setup ## Simulates clusters of nodes under faults from seeds, plays scenarios, plants bugs (SEEDS=n, SEED=first, or NEW_BASE=1)
+	@$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),20000) $(if $(SEED),--seed $(SEED)) $(if $(NEW_BASE),--new-base)
 
 linearizability: setup ## Kills, pauses and cuts off nodes, and checks what clients were told (ROUNDS=n, SEED=n)
 	@$(PYTHON) -m tests.linearizability $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))

@@ -1,95 +1,191 @@
-"""A disk that forgets what was not synced: all of it, none of it, or the last part, as a power cut likes it."""
+"""A disk with real files in it, byte by byte, that forgets what was not synced when the power fails.
 
-import dataclasses
+As file systems do it: each write that was not synced is there afterwards, or not, or in part, whatever became of those
+before it; names that were not synced are as they were after any number of the changes to them, in their order.
+"""
+
+import errno
+import fnmatch
 import random
-from collections import deque
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
-from tests.simulation.chain import HashChain
-from tests.simulation.machine import machine_hash
-from utils.raft.core.messages import Entry, LogBase, Snapshot
-from utils.raft.core.ready import Compaction, HardState
-from utils.raft.core.snapshots import log_beside_snapshot
+from tests.simulation.loop import PowerCut
 
-
-@dataclasses.dataclass(frozen=True)
-class Write:
-    hard_state: HardState | None = None
-    entries: tuple[Entry, ...] = ()
-    snapshot: Snapshot | None = None
-    compaction: Compaction | None = None
+_Change = Callable[[bytearray], None]
 
 
-class SimulatedDisk:
-    """What is durable, and in `_unsynced` what is not yet."""
+class _Inode:
+    """The bytes of a file: as programs see them, and as the disk has them."""
 
     def __init__(self) -> None:
-        self.hard_state = HardState()
-        self.snapshot = Snapshot()
-        self.base = LogBase()
-        self.entries: list[Entry] = []
-        self.chain = HashChain()
-        self._unsynced: deque[Write] = deque()
+        self.seen = bytearray()
+        self.durable = bytearray()
+        self.unsynced: list[tuple[int, bytes]] = []
 
-    def read(self) -> None:
-        """After a power cut: what counts of the log beside the snapshot."""
-        if (kept := log_beside_snapshot(self.snapshot, self.base, self.entries)) is not None:
-            self._begin_log(Compaction(kept[0], tuple(kept[1])))
+    def write(self, data: bytes, position: int) -> None:
+        _write(self.seen, data, position)
+        self.unsynced.append((position, data))
 
-    def save_snapshot(self, snapshot: Snapshot) -> None:
-        """Durable when it returns: for snapshots that the node takes itself, beside its log."""
-        if snapshot.last_included_index > self.snapshot.last_included_index:
-            self.snapshot = snapshot
-
-    def write(self, write: Write) -> None:
-        self._unsynced.append(write)
-
-    def sync_one(self) -> None:
-        """The oldest unsynced write is durable."""
-        for step in _steps(self._unsynced.popleft()):
-            self._make_durable(step)
+    def sync(self) -> None:
+        for position, data in self.unsynced:
+            _write(self.durable, data, position)
+        self.unsynced.clear()
 
     def cut_power(self, rng: random.Random) -> None:
-        """Of the unsynced writes any prefix survives; of the one after it, perhaps the first steps and entries."""
-        for _ in range(rng.randint(0, len(self._unsynced))):
-            self.sync_one()
-        if self._unsynced and rng.random() < 0.5:
-            steps = _steps(self._unsynced[0])
-            for step in steps[: rng.randint(0, len(steps) - 1)]:
-                self._make_durable(step)
-            if len(steps) == 1:
-                [torn] = steps
-                entries = torn.entries[: rng.randint(0, len(torn.entries))]
-                self._make_durable(dataclasses.replace(torn, entries=entries))
+        for position, data in self.unsynced:
+            survives = rng.random()
+            if survives < 0.3:
+                _write(self.durable, data, position)
+            elif survives < 0.6:
+                first, last = sorted((rng.randint(0, len(data)), rng.randint(0, len(data))))
+                _write(self.durable, data[first:last], position + first)
+        self.unsynced.clear()
+        self.seen = bytearray(self.durable)
+
+
+class SimulatedFiles:
+    """A `utils.raft.io.files.Files`. Outlives the processes that use it."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Inode] = {}
+        self._durable: dict[str, _Inode] = {}
+        # Changes of names, each of which happens at once: of a rename both halves.
+        self._unsynced: list[dict[str, _Inode | None]] = []
+        self._is_locked = False
+        self.is_full = False
+        # Where the power is to fail, or the disk to say that it could not sync.
+        self.cuts_at: str | None = None
+        self.fails_at: str | None = None
+        self.cuts: Counter[str] = Counter()
+
+    def make_directory(self, path: Path) -> None:
+        """There is only one."""
+
+    def lock(self, path: Path) -> "_Lock":
+        if self._is_locked:
+            raise BlockingIOError
+        self._is_locked = True
+        return _Lock(self, path)
+
+    def glob(self, directory: Path, pattern: str) -> list[Path]:
+        return [directory / name for name in sorted(self._seen) if fnmatch.fnmatchcase(name, pattern)]
+
+    def read(self, path: Path, bytes_max: int = -1) -> bytes:
+        data = bytes(self._seen[path.name].seen)
+        return data if bytes_max < 0 else data[:bytes_max]
+
+    def create(self, path: Path) -> "SimulatedFile":
+        self.point(f"create {_kind(path)}")
+        inode = _Inode()
+        self._change({path.name: inode})
+        return SimulatedFile(self, path, inode)
+
+    def open(self, path: Path) -> "SimulatedFile":
+        return SimulatedFile(self, path, self._seen[path.name])
+
+    def rename(self, path: Path, new_path: Path) -> None:
+        self.point(f"rename {_kind(path)}")
+        self._change({new_path.name: self._seen[path.name], path.name: None})
+
+    def remove(self, path: Path) -> None:
+        self.point(f"remove {_kind(path)}")
+        self._change({path.name: None})
+
+    def sync_directory(self, path: Path) -> None:
+        self.point("sync names")
+        for change in self._unsynced:
+            _rename(self._durable, change)
         self._unsynced.clear()
 
-    def _make_durable(self, write: Write) -> None:
-        if write.snapshot is not None:
-            self.save_snapshot(write.snapshot)
-        if write.compaction is not None:
-            self._begin_log(write.compaction)
-        if write.hard_state is not None:
-            assert write.hard_state.current_term >= self.hard_state.current_term, "the durable term went back"
-            self.hard_state = write.hard_state
-        if write.entries:
-            del self.entries[write.entries[0].index - self.base.index - 1 :]
-            self.entries.extend(write.entries)
-            self.chain.put(write.entries)
+    def kill(self) -> None:
+        """The process that used them has gone, and nothing else."""
+        self._is_locked = False
 
-    def _begin_log(self, compaction: Compaction) -> None:
-        base = compaction.base
-        base_hash = self.chain.at(base.index)
-        if self.snapshot.last_included_index == base.index:
-            base_hash = machine_hash(self.snapshot)
-        assert base_hash is not None
-        self.base = base
-        self.entries = list(compaction.entries)
-        self.chain.begin_at(base.index, base_hash)
-        self.chain.put(compaction.entries)
+    def cut_power(self, rng: random.Random) -> None:
+        for change in self._unsynced[: rng.randint(0, len(self._unsynced))]:
+            _rename(self._durable, change)
+        self._unsynced.clear()
+        for inode in self._durable.values():
+            inode.cut_power(rng)
+        self._seen = dict(self._durable)
+        self._is_locked = False
+        self.cuts_at = self.fails_at = None
+
+    def copy(self) -> "SimulatedFiles":
+        """Another disk with the same on it, for trying something."""
+        copy = SimulatedFiles()
+        for name, inode in self._durable.items():
+            copied = copy._seen[name] = copy._durable[name] = _Inode()
+            copied.seen, copied.durable = bytearray(inode.durable), bytearray(inode.durable)
+        return copy
+
+    def contents(self) -> dict[str, bytearray]:
+        """By name: the bytes, which may be changed."""
+        return {name: inode.seen for name, inode in self._seen.items()}
+
+    def point(self, label: str) -> None:
+        """The disk is about to do that. Raises PowerCut or OSError, if that was wanted."""
+        if self.cuts_at == label:
+            self.cuts[label] += 1
+            raise PowerCut(label)
+        if self.fails_at == label:
+            raise OSError(errno.EIO, "Input/output error")
+
+    def _change(self, change: dict[str, _Inode | None]) -> None:
+        _rename(self._seen, change)
+        self._unsynced.append(change)
 
 
-def _steps(write: Write) -> list[Write]:
-    """A snapshot is durable before the log begins anew, and that, with the hard state, before new entries."""
-    if write.compaction is None:
-        return [write]
-    steps = [Write(hard_state=write.hard_state, compaction=write.compaction), Write(entries=write.entries)]
-    return [Write(snapshot=write.snapshot), *steps]
+class SimulatedFile:
+    def __init__(self, files: SimulatedFiles, path: Path, inode: _Inode) -> None:
+        self._files = files
+        self._kind = _kind(path)
+        self._inode = inode
+
+    def write(self, data: bytes, position: int) -> None:
+        self._files.point(f"write {self._kind}")
+        if self._files.is_full and position + len(data) > len(self._inode.seen):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._inode.write(data, position)
+
+    def truncate(self, size: int) -> None:
+        """Only done to what was read after a power cut; it is simply written anew as zeros."""
+        self._inode.write(bytes(len(self._inode.seen) - size), size)
+
+    def sync(self) -> None:
+        self._files.point(f"sync {self._kind}")
+        self._inode.sync()
+
+    sync_data = sync
+
+    def close(self) -> None:
+        """What was not synced stays so."""
+
+
+class _Lock(SimulatedFile):
+    def __init__(self, files: SimulatedFiles, path: Path) -> None:
+        super().__init__(files, path, _Inode())
+
+    def close(self) -> None:
+        self._files.kill()
+
+
+def _write(data: bytearray, written: bytes, position: int) -> None:
+    if position > len(data):
+        data.extend(bytes(position - len(data)))
+    data[position : position + len(written)] = written
+
+
+def _rename(names: dict[str, _Inode], change: dict[str, _Inode | None]) -> None:
+    for name, inode in change.items():
+        if inode is None:
+            names.pop(name, None)
+        else:
+            names[name] = inode
+
+
+def _kind(path: Path) -> str:
+    """log or snapshot"""
+    return path.name.partition("-")[0]

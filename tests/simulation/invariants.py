@@ -1,20 +1,26 @@
-"""What must hold after every step, whatever was lost, late, doubled, cut or switched off (paper, figure 3)."""
+"""What must hold after every step, whatever was lost, late, doubled, cut or switched off (paper, figure 3).
 
-from collections import defaultdict
+Besides the promises of Raft, those of the runtime: what a disk took it keeps, and what callers are told is true.
+"""
+
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from tests.simulation.chain import EMPTY, HashChain
-from tests.simulation.disk import SimulatedDisk
+from tests.simulation.machines import Applied, SimulatedMachine, decode
 from utils.raft.core.core import RaftCore
 from utils.raft.core.messages import Entry, EntryKind, Message, RequestVoteRequest, RequestVoteResponse
-from utils.raft.core.ready import Role
+from utils.raft.core.ready import HardState, Role
+
+# The whole state is compared at every so many indexes, and the digest of what was done at each.
+_STATE_EVERY = 16
 
 
 class InvariantViolated(AssertionError):
-    """The protocol broke a promise."""
+    """A promise was broken."""
 
 
-def _require(holds: bool, promise: str, detail: str) -> None:
+def require(holds: bool, promise: str, detail: object) -> None:
     if not holds:
         raise InvariantViolated(f"{promise}: {detail}")
 
@@ -26,22 +32,33 @@ class Invariants:
         self._durable_logs = durable_logs
         self._leaders: dict[int, str] = {}
         self._votes: dict[tuple[str, int], str] = {}
-        self._prefixes: dict[tuple[int, int], bytes] = {}
+        self._prefixes: dict[tuple[int, int], int] = {}
         # By index: the hash of the log up to there, and the term in which that was first known to be committed.
-        self._committed: list[tuple[bytes, int]] = [(EMPTY, 0)]
-        self._reads: dict[tuple[str, int], int] = {}
-        self._applied_index: defaultdict[str, int] = defaultdict(int)
-        self.commands_committed = 0
-        self.reads_confirmed = 0
-        self.snapshots_installed = 0
+        self._committed: list[tuple[int, int]] = [(EMPTY, 0)]
+        self._index_of_command: dict[int, int] = {}
+        self._never: set[int] = set()
+        self._digests: dict[int, bytes] = {0: bytes(8)}
+        self._states: dict[int, bytes] = {}
+        self.outcomes: Counter[str] = Counter()
 
     @property
     def committed_index(self) -> int:
         return len(self._committed) - 1
 
     @property
+    def commands_committed(self) -> int:
+        return len(self._index_of_command)
+
+    @property
     def elections(self) -> int:
         return len(self._leaders)
+
+    def prefix(self, index: int) -> int:
+        """The hash of the committed log up to there."""
+        require(index <= self.committed_index, "state machine safety", f"{index} is covered, but not committed")
+        return self._committed[index][0]
+
+    # The logs
 
     def entries_taken(self, log: HashChain, entries: Iterable[Entry]) -> None:
         """Log Matching: the same index and term, the same log up to there."""
@@ -49,72 +66,46 @@ class Invariants:
             prefix = log.at(entry.index)
             assert prefix is not None
             known = self._prefixes.setdefault((entry.index, entry.term), prefix)
-            _require(
-                known == prefix, "log matching", f"two logs differ at or before {entry.index} of term {entry.term}"
-            )
+            require(known == prefix, "log matching", f"two logs differ at or before {entry.index} of term {entry.term}")
 
-    def elected(self, node_id: str, term: int, log: HashChain) -> None:
+    def elected(self, node_id: str, term: int, log: HashChain, voters: int) -> None:
         """Election Safety and Leader Completeness; a leader has the votes of its own term."""
         leader = self._leaders.setdefault(term, node_id)
-        _require(leader == node_id, "election safety", f"{leader} and {node_id} both lead in term {term}")
+        require(leader == node_id, "election safety", f"{leader} and {node_id} both lead in term {term}")
         votes = sum(candidate == node_id for (_, voted_in), candidate in self._votes.items() if voted_in == term)
-        _require(
-            votes > len(self._durable_logs()) // 2, "election by majority", f"{node_id} has {votes} in term {term}"
-        )
+        require(votes > voters // 2, "election by majority", f"{node_id} has {votes} votes in term {term}")
         for index in range(self.committed_index, 0, -1):
             prefix, committed_in_term = self._committed[index]
             if committed_in_term < term:
                 detail = f"{node_id} leads in term {term} without entry {index}, committed in term {committed_in_term}"
-                _require(log.holds(index, prefix), "leader completeness", detail)
+                require(log.holds(index, prefix), "leader completeness", detail)
                 return
 
     def committed(self, log: HashChain, previous_index: int, core: RaftCore) -> None:
         """Commit indexes grow, agree, and stand for what a majority of the disks holds."""
-        _require(
-            core.commit_index >= previous_index, "commit never regresses", f"{previous_index} to {core.commit_index}"
-        )
-        if core.role is Role.LEADER and core.commit_index > self.committed_index:
-            term = core._state.log.term_at(core.commit_index)
-            detail = f"{core.commit_index} is of term {term}, not {core.current_term}"
-            _require(term == core.current_term, "commit by counting only in the own term", detail)
+        index = core.commit_index
+        require(index >= previous_index, "commit never regresses", f"{previous_index} to {index}")
+        if core.role is Role.LEADER and index > self.committed_index:
+            term = core._state.log.term_at(index)
+            detail = f"{index} is of term {term}, not {core.current_term}"
+            require(term == core.current_term, "commit by counting only in the own term", detail)
         # What lies before a snapshot that was installed was compared with it.
-        for index in range(max(previous_index + 1, log.base_index), core.commit_index + 1):
-            prefix = log.at(index)
+        for position in range(max(previous_index + 1, log.base_index), index + 1):
+            prefix = log.at(position)
             assert prefix is not None
-            if index <= self.committed_index:
-                _require(
-                    self._committed[index][0] == prefix, "state machine safety", f"two entries committed at {index}"
-                )
+            if position <= self.committed_index:
+                same = self._committed[position][0] == prefix
+                require(same, "state machine safety", f"two entries committed at {position}")
                 continue
             logs = self._durable_logs()
-            holding = sum(durable.holds(index, prefix) for durable in logs)
-            _require(holding > len(logs) // 2, "durable commit", f"entry {index} is on {holding} of {len(logs)} disks")
+            holding = sum(durable.holds(position, prefix) for durable in logs)
+            require(holding > len(logs) // 2, "durable commit", f"{position} is on {holding} of {len(logs)} disks")
             self._committed.append((prefix, core.current_term))
+            [entry] = core._state.log.entries_between(position, position)
+            self._note_commit(entry)
 
-    def applied(self, node_id: str, entry: Entry, machine: bytes) -> None:
-        """State Machine Safety: by the hash of everything applied so far."""
-        _require(entry.index <= self.committed_index, "state machine safety", f"{entry.index} applied uncommitted")
-        _require(
-            self._committed[entry.index][0] == machine, "state machine safety", f"{node_id} differs at {entry.index}"
-        )
-        is_first = entry.index > max(self._applied_index.values(), default=0)
-        self.commands_committed += is_first and entry.kind is EntryKind.COMMAND
-        self._applied_index[node_id] = max(self._applied_index[node_id], entry.index)
-
-    def restored(self, node_id: str, index: int, machine: bytes) -> None:
-        """State Machine Safety: a snapshot is what a node would be that had applied the log."""
-        _require(
-            index <= self.committed_index, "state machine safety", f"snapshot of {index} is of uncommitted entries"
-        )
-        _require(
-            self._committed[index][0] == machine, "state machine safety", f"{node_id} differs after snapshot {index}"
-        )
-        self._applied_index[node_id] = max(self._applied_index[node_id], index)
-        self.snapshots_installed += 1
-
-    def message_sent(self, message: Message, disk: SimulatedDisk) -> None:
+    def message_sent(self, message: Message, durable: HardState) -> None:
         """One durable vote per term; no message of a term that the sender could forget."""
-        term_promised = disk.hard_state.current_term
         match message.body:
             case RequestVoteRequest(term=term):
                 candidate = message.sender
@@ -123,18 +114,58 @@ class Invariants:
             case _:
                 return
         voted = self._votes.setdefault((message.sender, term), candidate)
-        _require(
-            voted == candidate, "one vote per term", f"{message.sender} voted for {voted} and {candidate} in {term}"
-        )
-        is_durable = term_promised > term or (term_promised == term and disk.hard_state.voted_for == candidate)
-        _require(is_durable, "durable vote", f"{message.sender} says it voted in {term}, its disk: {disk.hard_state}")
+        detail = f"{message.sender} voted for {voted} and {candidate} in {term}"
+        require(voted == candidate, "one vote per term", detail)
+        is_durable = durable.current_term > term or (durable.current_term == term and durable.voted_for == candidate)
+        require(is_durable, "durable vote", f"{message.sender} says it voted in {term}, its disk: {durable}")
 
-    def read_requested(self, node_id: str, read_id: int) -> None:
-        self._reads[node_id, read_id] = self.committed_index
+    # The state machines
 
-    def read_confirmed(self, node_id: str, read_id: int, index: int) -> None:
+    def applied(self, node_id: str, index: int, machine: SimulatedMachine) -> None:
+        """State Machine Safety: by the hash of everything applied so far, and of the whole state now and then."""
+        if index == 0:
+            known = machine.digest in self._digests.values()
+            require(known, "state machine safety", f"{node_id} got a snapshot of a state that nobody was in")
+            return
+        require(index <= self.committed_index, "state machine safety", f"{index} applied uncommitted")
+        known_digest = self._digests.setdefault(index, machine.digest)
+        require(known_digest == machine.digest, "state machine safety", f"{node_id} differs at {index}")
+        if index % _STATE_EVERY == 0:
+            self.compare_state(node_id, index, machine)
+
+    def compare_state(self, node_id: str, index: int, machine: SimulatedMachine) -> None:
+        state = machine.state
+        require(self._states.setdefault(index, state) == state, "state machine safety", f"{node_id}'s state at {index}")
+
+    # What callers are told
+
+    def told_result(self, number: int, result: Applied, committed_before: int) -> None:
+        """Committed exactly once, there, after everything that was committed when it was proposed."""
+        index = self._index_of_command.get(number)
+        detail = f"command {number} is at {index}, its caller was told {result.index}"
+        require(index == result.index, "a result is true", detail)
+        require(self._digests[result.index] == result.digest, "a result is true", f"of command {number}")
+        require(result.index > committed_before, "linearizable write", f"command {number}")
+        self.outcomes["result"] += 1
+
+    def told_never(self, number: int, outcome: str) -> None:
+        """It is not, and never will be, applied."""
+        detail = f"command {number} was {outcome}, and is committed"
+        require(number not in self._index_of_command, "dropped means never applied", detail)
+        self._never.add(number)
+        self.outcomes[outcome] += 1
+
+    def read_done(self, node_id: str, last_applied: int, committed_before: int) -> None:
         """Linearizable: a read sees everything that was committed anywhere when it was asked for."""
-        committed_before = self._reads.pop((node_id, read_id))
-        detail = f"{node_id} reads at {index}; {committed_before} was committed before"
-        _require(index >= committed_before, "linearizable read", detail)
-        self.reads_confirmed += 1
+        detail = f"{node_id} reads at {last_applied}; {committed_before} was committed before"
+        require(last_applied >= committed_before, "linearizable read", detail)
+        self.outcomes["read"] += 1
+
+    def _note_commit(self, entry: Entry) -> None:
+        if entry.kind is not EntryKind.COMMAND:
+            return
+        number = decode(entry.data).number
+        require(number not in self._never, "dropped means never applied", f"command {number} is committed")
+        again = f"command {number} at {self._index_of_command.get(number)} and {entry.index}"
+        require(number not in self._index_of_command, "committed once", again)
+        self._index_of_command[number] = entry.index

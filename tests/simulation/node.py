@@ -1,261 +1,341 @@
-"""The owner of one core: the rules of ready.py in virtual time, on a disk that can lose what was not synced."""
+"""A node as it runs in production, RaftNode and all, as a process in virtual time on a simulated disk."""
 
 import dataclasses
+import errno
 import random
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
 
-from tests.simulation.chain import EMPTY, HashChain, extended
-from tests.simulation.disk import SimulatedDisk, Write
-from tests.simulation.invariants import Invariants
-from tests.simulation.machine import machine_hash, snapshot_of
-from tests.simulation.network import Schedule, SimulatedNetwork
+from tests.simulation.chain import HashChain
+from tests.simulation.disk import SimulatedFiles
+from tests.simulation.durable import Witness, WitnessedStorage
+from tests.simulation.invariants import Invariants, require
+from tests.simulation.loop import Handle, Process, SimulatedLoop
+from tests.simulation.machines import Commands, SimulatedMachine
+from tests.simulation.network import SimulatedNetwork, SimulatedTransport
+from utils.raft.config import RaftConfig
 from utils.raft.core.core import RaftCore
 from utils.raft.core.limits import Limits
-from utils.raft.core.messages import Entry, LogBase, Message, Snapshot
-from utils.raft.core.ready import Ready, Role, TransferGivenUp
-from utils.raft.errors import NotLeaderError, TransferFailedError
+from utils.raft.core.messages import Message
+from utils.raft.core.ready import Ready, Role
+from utils.raft.errors import (
+    LogDamagedError,
+    NotLeaderError,
+    OutcomeUnknownError,
+    ProposalDroppedError,
+    ProposalRefusedError,
+    TransferFailedError,
+)
+from utils.raft.io.frames import read_frame, scan
+from utils.raft.io.log_file import StorageFullError
+from utils.raft.io.node import RaftNode
+from utils.raft.io.storage import FileStorage, StoredState
 
-ELECTION_TICKS = 10
-HEARTBEAT_TICKS = 2
+ELECTION_TIMEOUT_MS = 400
+HEARTBEAT_INTERVAL_MS = 80
 # Small, so that every limit is met.
 LIMITS = Limits(
-    entries_per_message=8, bytes_per_message=200, messages_in_flight=3, committed_per_ready=10, bytes_per_chunk=100
+    entries_per_message=8, bytes_per_message=600, messages_in_flight=3, committed_per_ready=10, bytes_per_chunk=700
 )
+_FILE_BYTES_MAX = 4_000
+_SPACE_BYTES = 1_000
+_DIRECTORY = Path("/raft")
 
 
 @dataclasses.dataclass(frozen=True)
-class SnapshotHabit:
-    """After how many applied entries a node takes a snapshot, and how many it leaves in the log behind it."""
+class World:
+    """What all nodes of one run have in common."""
 
-    entries: int
-    entries_kept: int
+    rng: random.Random
+    loop: SimulatedLoop
+    invariants: Invariants
+    commands: Commands
+    node_ids: Sequence[str]
+    snapshot_entries: int
+    snapshot_log_bytes: int
+    # What happened, by name.
+    happened: Counter[str] = dataclasses.field(default_factory=Counter)
 
 
 class SimulatedNode:
-    """Runs, is paused (a stopped process: nothing is lost, nothing is done), or is down."""
+    """Runs, is stopped (as by SIGSTOP: nothing is lost, nothing is done), or is down."""
 
-    def __init__(
-        self,
-        node_id: str,
-        voters: Sequence[str],
-        *,
-        rng: random.Random,
-        schedule: Schedule,
-        invariants: Invariants,
-        snapshot_habit: SnapshotHabit,
-    ) -> None:
+    def __init__(self, node_id: str, world: World) -> None:
         self.node_id = node_id
-        self.disk = SimulatedDisk()
-        self.longest_sync = 1
-        self._voters = voters
-        self._rng = rng
-        self._schedule = schedule
-        self._invariants = invariants
-        self._snapshot_habit = snapshot_habit
+        self.files = SimulatedFiles()
+        self.witness = Witness(node_id, world.invariants.prefix)
+        self.sync_us_max = 1_000
         self.network: SimulatedNetwork | None = None
-        self.core: RaftCore | None = None
-        self.is_paused = False
-
-    def start(self) -> None:
-        assert self.core is None
-        self.disk.read()
-        disk = self.disk
-        self._syncing: deque[Ready] = deque()
-        self._inbox: list[Message] = []
+        # Told when there is no process any more, for whatever reason.
+        self.went_down: Callable[[SimulatedNode], None] = lambda _: None
+        self.process: Process | None = None
+        self.machine: SimulatedMachine | None = None
+        self.raft: RaftNode | None = None
+        self._world = world
         self._log = HashChain()
-        self._log.begin_at(disk.base.index, disk.chain.at(disk.base.index) or EMPTY)
-        self._log.put(disk.entries)
-        self._applied = LogBase(disk.snapshot.last_included_index, disk.snapshot.last_included_term)
-        self._machine = machine_hash(disk.snapshot) if self._applied.index else EMPTY
-        self._commit_index = self._applied.index
+        self._commit_index = 0
         self._led_term = 0
-        # The term in which leadership is being handed over; 0 if it is not.
-        self._handing_over_in = 0
-        self._is_taking_snapshot = False
-        self.core = RaftCore(
-            node_id=self.node_id,
-            voters=self._voters,
-            hard_state=disk.hard_state,
-            snapshot=disk.snapshot,
-            base=disk.base,
-            entries=disk.entries,
-            random_ticks=self._rng.randint,
-            election_ticks=ELECTION_TICKS,
-            heartbeat_ticks=HEARTBEAT_TICKS,
-            limits=LIMITS,
-        )
 
-    def crash(self) -> None:
-        self.core = None
-        self.is_paused = False
-        self.disk.cut_power(self._rng)
-
-    def resume(self) -> None:
-        """Everything that came meanwhile is read at once, and the clients' part of it first."""
-        self.is_paused = False
-        if self.leads:
-            self.read()
-            self.propose([b"proposed while %b slept" % self.node_id.encode()])
-        inbox, self._inbox = self._inbox, []
-        for message in inbox:
-            self.deliver(message)
+    @property
+    def core(self) -> RaftCore | None:
+        return self.raft._core if self.raft is not None else None
 
     @property
     def leads(self) -> bool:
-        return self.core is not None and not self.is_paused and self.core.role is Role.LEADER
+        is_awake = self.process is not None and not self.process.is_stopped
+        return is_awake and self.raft is not None and self.raft._leads
 
-    def tick(self) -> None:
-        if self.core is not None and not self.is_paused:
-            self.core.tick()
-            self._work(self.core)
+    def start(self) -> None:
+        assert self.process is None
+        world = self._world
+        self.process = Process(
+            clock_rate=world.rng.choice((0.7, 0.9, 1.0, 1.0, 1.1, 1.4)),
+            disk_delay_us=lambda: world.rng.randint(1, self.sync_us_max),
+            point=self.files.point,
+            power_failed=self.cut_power,
+            ended=self._ended,
+        )
+        self.machine = SimulatedMachine(
+            world.rng, lambda index, machine: world.invariants.applied(self.node_id, index, machine)
+        )
+        config = RaftConfig(
+            node_id=self.node_id,
+            port=1,
+            peers={node_id: f"{node_id}:1" for node_id in world.node_ids},
+            data_dir="",
+            election_timeout_ms=ELECTION_TIMEOUT_MS,
+            heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
+            snapshot_entries=world.snapshot_entries,
+            snapshot_log_bytes=world.snapshot_log_bytes,
+        )
+        self.raft = RaftNode(
+            config,
+            self.machine,
+            storage=WitnessedStorage(self._storage(self.files), self.witness),
+            transport=SimulatedTransport(self._send),
+            random_ticks=world.rng.randint,
+            limits=LIMITS,
+        )
+        self._spawn(self._start(self.raft))
+
+    def kill(self) -> None:
+        """The process alone: the kernel still has what was written, and may lose it later."""
+        self._forget_process()
+        self.files.kill()
+
+    def cut_power(self) -> None:
+        self._forget_process()
+        self.files.cut_power(self._world.rng)
+
+    def shut_down(self) -> None:
+        """As on SIGTERM."""
+        assert self.raft is not None
+        self._spawn(self._stop(self.raft))
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.is_stopped = True
+
+    def resume(self) -> None:
+        """Everything that came meanwhile is there at once, and what clients want first of all."""
+        assert self.process is not None
+        self.process.is_stopped = False
+        if self.leads:
+            self.read()
+            self.propose()
+        self._world.loop.resume(self.process)
 
     def deliver(self, message: Message) -> None:
-        if self.core is None:
+        process, raft = self.process, self.raft
+        if process is None or raft is None:
             return
-        if self.is_paused:
-            self._inbox.append(message)
-            return
-        self.core.step(message)
-        self._work(self.core)
+        if process.is_stopped:
+            process.backlog.append(Handle(raft.receive, ([message],), process.context, 0.0))
+        else:
+            process.context.run(raft.receive, [message])
 
-    def propose(self, commands: Sequence[bytes]) -> None:
-        assert self.core is not None
-        try:
-            indexes = self.core.propose(commands, self.core.current_term)
-        except NotLeaderError:
-            assert self._is_handing_over, "a leader refuses proposals"
-            return
-        assert not self._is_handing_over, "a leader that hands over takes proposals"
-        assert len(indexes) == len(commands)
-        self._work(self.core)
+    # What clients of this node ask it for
+
+    def propose(self) -> None:
+        assert self.raft is not None
+        number, command = self._world.commands.next()
+        term = self.raft.status.term if self._world.rng.random() < 0.2 else None
+        self._spawn(self._propose(self.raft, number, command, term))
+
+    def propose_in_another_term(self) -> None:
+        assert self.raft is not None
+        number, command = self._world.commands.next()
+        self._spawn(self._propose(self.raft, number, command, self.raft.status.term - 1))
 
     def read(self) -> None:
-        assert self.core is not None
-        self._invariants.read_requested(self.node_id, self.core.request_read())
-        self._work(self.core)
+        assert self.raft is not None
+        self._spawn(self._read(self.raft))
 
-    def transfer_leadership(self, to: str | None) -> str | None:
-        """To whom, if to anybody."""
-        assert self.core is not None
+    def transfer_leadership(self, to: str | None) -> None:
+        assert self.raft is not None
+        self._spawn(self._transfer(self.raft, to))
+
+    async def _propose(self, raft: RaftNode, number: int, command: bytes, term: int | None) -> None:
+        invariants = self._world.invariants
+        committed_before = invariants.committed_index
         try:
-            target = self.core.transfer_leadership(to)
-        except TransferFailedError:
-            return None
-        self._handing_over_in = self.core.current_term
-        self._work(self.core)
-        return target
+            result = await raft.propose(command, term=term, timeout_s=self._world.rng.choice((0.2, 1.0, 5.0)))
+        except (NotLeaderError, ProposalRefusedError):
+            invariants.told_never(number, "refused")
+        except ProposalDroppedError:
+            invariants.told_never(number, "dropped")
+        except OutcomeUnknownError:
+            invariants.outcomes["unknown"] += 1
+        else:
+            invariants.told_result(number, result, committed_before)
 
-    def refuses_other_terms(self) -> bool:
-        assert self.core is not None
+    async def _read(self, raft: RaftNode) -> None:
+        invariants = self._world.invariants
+        committed_before = invariants.committed_index
         try:
-            self.core.propose([b"never"], self.core.current_term - 1)
-        except NotLeaderError:
-            return True
-        return False
+            await raft.read_barrier(timeout_s=self._world.rng.choice((0.2, 1.0, 5.0)))
+        except (NotLeaderError, OutcomeUnknownError):
+            invariants.outcomes["read refused"] += 1
+        else:
+            assert self.machine is not None
+            invariants.read_done(self.node_id, raft.status.last_applied, committed_before)
 
-    @property
-    def _is_handing_over(self) -> bool:
-        return self.core is not None and self._handing_over_in == self.core.current_term
-
-    def _work(self, core: RaftCore) -> None:
-        while (ready := core.ready()) is not None:
-            self._take(core, ready)
-
-    def _take(self, core: RaftCore, ready: Ready) -> None:
-        if any(isinstance(event, TransferGivenUp) for event in ready.events):
-            self._handing_over_in = 0
-        for message in ready.early_messages:
-            self._send(message)
-        if ready.snapshot is not None:
-            self._restore(ready.snapshot)
-        self._log.put(ready.entries)
-        self._invariants.entries_taken(self._log, ready.entries)
-        self._observe(core)
-        self._syncing.append(ready)
-        self.disk.write(Write(ready.hard_state, ready.entries, ready.snapshot, ready.compaction))
-        if len(self._syncing) == 1:
-            self._start_sync(core, ready)
-        # Committed entries may be applied before this disk has them.
-        self._apply(ready.committed)
-        core.applied(self._applied.index)
-        for read_id, index in ready.confirmed_reads:
-            self._invariants.read_confirmed(self.node_id, read_id, index)
-        self._take_snapshot_if_due(core)
-        if ready.needs_snapshot:
-            self._later(core, lambda: core.bring_snapshot(self.disk.snapshot))
-
-    def _start_sync(self, core: RaftCore, ready: Ready) -> None:
-        needs_disk = ready.hard_state is not None or ready.entries or ready.compaction is not None
-        delay = self._rng.randint(1, self.longest_sync) if needs_disk else 0
-        self._schedule(delay, lambda: self._synced(core))
-
-    def _synced(self, core: RaftCore) -> None:
-        if core is not self.core:
+    async def _transfer(self, raft: RaftNode, to: str | None) -> None:
+        term = raft.status.term
+        try:
+            await raft.transfer_leadership(to, timeout_s=5.0)
+        except (NotLeaderError, OutcomeUnknownError, TransferFailedError):
             return
-        ready = self._syncing.popleft()
-        self.disk.sync_one()
-        for message in ready.messages:
-            self._send(message)
-        if self._syncing:
-            self._start_sync(core, self._syncing[0])
-        if ready.entries:
-            core.persisted(ready.entries[-1].index, ready.entries[-1].term)
-        self._work(core)
+        status = raft.status
+        leads = status.role is Role.LEADER and status.term == term
+        require(not leads, "a transfer that is done", f"{self.node_id} still leads in term {term}")
+        self._world.happened["transfers"] += 1
+
+    # The process
+
+    async def _start(self, raft: RaftNode) -> None:
+        self._try_damage()
+        try:
+            await raft.start()
+        except (OSError, StorageFullError):
+            # Its process ends, and somebody starts it again.
+            self.cut_power()
+            return
+        core = raft._core
+        assert core is not None
+        base, entries = core._state.log.base.index, core._state.log
+        self._log.begin_at(base, self._world.invariants.prefix(base))
+        self._log.put(entries.entries_between(base + 1, entries.last_index))
+        self._commit_index = core.commit_index
+        self._led_term = 0
+        take_ready = core.ready
+
+        def ready() -> Ready | None:
+            taken = take_ready()
+            self._observe(core, taken)
+            return taken
+
+        setattr(core, "ready", ready)  # noqa: B010 a method is replaced
+        self._world.happened["starts"] += 1
+
+    async def _stop(self, raft: RaftNode) -> None:
+        await raft.stop()
+        self.kill()
+
+    def _ended(self, status: int, error: BaseException) -> None:
+        del status
+        if isinstance(error, OSError) and error.errno == errno.EIO:
+            self._world.happened["failed syncs"] += 1
+            self.cut_power()
+        else:
+            self._world.loop.failure = error
+
+    def _forget_process(self) -> None:
+        assert self.process is not None
+        self.process.is_alive = False
+        self.process = self.raft = self.machine = None
+        self.went_down(self)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        assert self.process is not None
+        self.process.context.run(self._world.loop.create_task, self._guarded(work))
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 it must not get lost in a task
+            self._world.loop.failure = error
 
     def _send(self, message: Message) -> None:
         assert self.network is not None
-        self._invariants.message_sent(message, self.disk)
+        self._world.invariants.message_sent(message, self.witness.hard_state)
         self.network.send(message)
 
-    # The state machine and its snapshots
-
-    def _apply(self, entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            assert entry.index == self._applied.index + 1, "the state machine skipped an entry"
-            self._machine = extended(self._machine, entry)
-            self._applied = LogBase(entry.index, entry.term)
-            self._invariants.applied(self.node_id, entry, self._machine)
-
-    def _restore(self, snapshot: Snapshot) -> None:
-        index = snapshot.last_included_index
-        assert index > self._applied.index, "a snapshot took the state machine back"
-        self._machine = machine_hash(snapshot)
-        self._applied = LogBase(index, snapshot.last_included_term)
-        self._invariants.restored(self.node_id, index, self._machine)
-        self._log.begin_at(index, self._machine)
-
-    def _take_snapshot_if_due(self, core: RaftCore) -> None:
-        """It becomes durable beside the log, and only later the log gets shorter."""
-        is_due = self._applied.index >= self.disk.snapshot.last_included_index + self._snapshot_habit.entries
-        if self._is_taking_snapshot or not is_due:
-            return
-        self._is_taking_snapshot = True
-        snapshot = snapshot_of(self._applied, self._machine, self._rng)
-
-        def compact() -> None:
-            self._is_taking_snapshot = False
-            core.compact(snapshot.last_included_index - self._snapshot_habit.entries_kept)
-
-        def saved() -> None:
-            self.disk.save_snapshot(snapshot)
-            self._later(core, compact)
-
-        self._later(core, saved)
-
-    def _later(self, core: RaftCore, action: Callable[[], None]) -> None:
-        """When the disk has done something beside the log; never, if this node crashes before."""
-
-        def run() -> None:
-            if core is self.core:
-                action()
-                self._work(core)
-
-        self._schedule(self._rng.randint(1, 2 * self.longest_sync), run)
-
-    def _observe(self, core: RaftCore) -> None:
-        self._invariants.committed(self._log, self._commit_index, core)
-        self._commit_index = core.commit_index
+    def _observe(self, core: RaftCore, ready: Ready | None) -> None:
+        invariants = self._world.invariants
+        if ready is not None:
+            if ready.snapshot is not None:
+                index = ready.snapshot.last_included_index
+                self._log.begin_at(index, invariants.prefix(index))
+                self._world.happened["snapshots installed"] += 1
+            self._log.put(ready.entries)
+            invariants.entries_taken(self._log, ready.entries)
+        if core.commit_index != self._commit_index:
+            invariants.committed(self._log, self._commit_index, core)
+            self._commit_index = core.commit_index
         if core.role is Role.LEADER and self._led_term != core.current_term:
             self._led_term = core.current_term
-            self._invariants.elected(self.node_id, core.current_term, self._log)
+            invariants.elected(self.node_id, core.current_term, self._log, len(self._world.node_ids))
+
+    # Damage
+
+    def _storage(self, files: SimulatedFiles) -> FileStorage:
+        return FileStorage(
+            _DIRECTORY,
+            cluster_id="simulated",
+            node_id=self.node_id,
+            file_bytes_max=_FILE_BYTES_MAX,
+            space_bytes=_SPACE_BYTES,
+            files=files,
+        )
+
+    def _try_damage(self) -> None:
+        """On a copy of the disk a bit is flipped: it is refused, or it was one that nobody reads."""
+        if self._world.rng.random() >= 0.1:
+            return
+        clean, damaged = self.files.copy(), self.files.copy()
+        contents = damaged.contents()
+        name = self._world.rng.choice(sorted(contents) or [""])
+        bytes_checked = _bytes_checked(name, contents)
+        if not bytes_checked:
+            return
+        contents[name][self._world.rng.randrange(bytes_checked)] ^= 1 << self._world.rng.randrange(8)
+        try:
+            found = _read(self._storage(damaged))
+        except LogDamagedError:
+            self._world.happened["damages refused"] += 1
+            return
+        require(found == _read(self._storage(clean)), "damage is never served", f"{name} of {self.node_id}")
+
+
+def _read(storage: FileStorage) -> StoredState:
+    state = storage.open()
+    storage.close()
+    return state
+
+
+def _bytes_checked(name: str, contents: dict[str, bytearray]) -> int:
+    """How far damage cannot be taken for a write that the power cut short: to the last record of the last file."""
+    logs = sorted(other for other in contents if other.startswith("log-") and other.endswith(".raft"))
+    if name.endswith(".new") or not name.endswith(".raft"):
+        return 0
+    data = bytes(contents[name])
+    if name.startswith("snapshot-") or name != logs[-1]:
+        return len(data)
+    header = read_frame(data, 0)
+    assert header is not None
+    found = scan(name, data, header.end, int(name[4:-5]))
+    ends = [header.end, *(frame.end for frame in found.frames)]
+    return ends[-2] if len(ends) > 1 else header.end

@@ -1,28 +1,29 @@
-"""A cluster of cores in virtual time. Everything follows from the seed: the same seed, the same trace.
+"""A cluster of nodes in virtual time. Everything follows from the seed: the same seed, the same trace.
 
 First the safety phase: faults of every kind while clients propose and read. Then all is healed and restarted, and the
-liveness phase must elect a leader, commit new commands and bring every log to the same end.
+liveness phase must elect a leader, commit new commands and bring every log and every state to the same end.
 """
 
 import dataclasses
-import heapq
-import itertools
 import random
-import zlib
-from collections.abc import Callable
-
-import msgspec
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tests.simulation.faults import Faults
 from tests.simulation.invariants import Invariants
+from tests.simulation.loop import SimulatedLoop, end_process
+from tests.simulation.machines import Commands
 from tests.simulation.network import SimulatedNetwork
-from tests.simulation.node import ELECTION_TICKS, SimulatedNode, SnapshotHabit
+from tests.simulation.node import ELECTION_TIMEOUT_MS, SimulatedNode, World
 from utils.raft.core.messages import Message
+from utils.raft.io import node as node_module, snapshots as snapshots_module, writer as writer_module
 
-# In units of virtual time, which mean nothing by themselves.
-TICK = 10
-SAFETY_PHASE = 20_000
-LIVENESS_PHASE = 30 * ELECTION_TICKS * TICK
+# Longer, if too little has happened by then for the run to count.
+SAFETY_PHASE_US = 7_000_000
+SAFETY_PHASE_US_MAX = 15_000_000
+LIVENESS_PHASE_US = 3_000_000
+_LONGEST_BETWEEN_REQUESTS_US = 50_000
 
 COMMITTED_MIN = 100
 ELECTIONS_MIN = 2
@@ -32,9 +33,9 @@ RESTARTS_MIN = 1
 class SimulationFailed(AssertionError):
     """Carries the seed and the command that plays it again."""
 
-    def __init__(self, seed: int, time: int, why: BaseException) -> None:
+    def __init__(self, seed: int, time_us: int, why: BaseException) -> None:
         super().__init__(
-            f"seed {seed} failed at time {time}: {type(why).__name__}: {why}\n"
+            f"seed {seed} failed at {time_us / 1e6:.3f} s: {type(why).__name__}: {why}\n"
             f"replay it with: python -m tests.simulation --seed {seed}"
         )
         self.seed = seed
@@ -42,17 +43,17 @@ class SimulationFailed(AssertionError):
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What happened in the safety phase; the trace is that of the whole run."""
+    """What happened in the safety phase; the trace and the time are those of the whole run."""
 
     seed: int
     nodes: int
     commands_committed: int
     elections: int
-    restarts: int
-    reads_confirmed: int
-    snapshots_installed: int
-    transfers: int
-    trace: int
+    happened: dict[str, int]
+    outcomes: dict[str, int]
+    crash_points: dict[str, int]
+    trace: int = 0
+    simulated_s: float = 0.0
 
     @property
     def counts(self) -> bool:
@@ -60,46 +61,50 @@ class Report:
         return (
             self.commands_committed >= COMMITTED_MIN
             and self.elections >= ELECTIONS_MIN
-            and self.restarts >= RESTARTS_MIN
+            and self.happened.get("restarts", 0) >= RESTARTS_MIN
         )
 
 
 class Simulation:
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._rng = random.Random(seed)
-        self._now = 0
-        self._trace = 0
-        self._agenda: list[tuple[int, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-        self._commands = itertools.count()
-        self._transfers = 0
-        self._is_healed = False
-        self._snapshot_habit = SnapshotHabit(self._rng.choice((5, 20, 100)), self._rng.choice((0, 3, 20)))
-        self._node_ids = [f"node_{number}" for number in range(1, self._rng.choice((3, 3, 5)) + 1)]
-        self.invariants = Invariants(lambda: [node.disk.chain for node in self.nodes.values()])
-        self.nodes = {node_id: self._make_node(node_id) for node_id in self._node_ids}
-        self._network = SimulatedNetwork(self._rng, self._schedule, self._deliver)
-        for node in self.nodes.values():
-            node.network = self._network
-            node.start()
-            self._every(lambda: self._rng.randint(TICK - 1, TICK + 1), node.tick)
-        self._faults = Faults(self._rng, self._schedule, self._network, list(self.nodes.values()))
+        self._rng = rng = random.Random(seed)
+        self._loop = SimulatedLoop()
+        self._is_healed = self._is_quiet = False
+        node_ids = [f"node_{number}" for number in range(1, rng.choice((3, 3, 3, 5)) + 1)]
+        self.invariants = Invariants(lambda: [node.witness.chain for node in self.nodes.values()])
+        self.world = World(
+            rng,
+            self._loop,
+            self.invariants,
+            Commands(rng),
+            node_ids,
+            snapshot_entries=rng.choice((10, 30, 100)),
+            snapshot_log_bytes=rng.choice((2_000, 100_000)),
+        )
+        self.nodes = {node_id: SimulatedNode(node_id, self.world) for node_id in node_ids}
+        self._network = SimulatedNetwork(rng, self._loop, self._deliver)
+        self._faults = Faults(self.world, self._network, list(self.nodes.values()))
 
     def run(self) -> Report:
         """Raises SimulationFailed."""
         try:
-            self._faults.begin()
-            self._every(lambda: self._rng.randint(1, 4 * TICK), self._be_a_client)
-            self._run_until(SAFETY_PHASE)
-            report = self._report()
-            self._is_healed = True
-            self._faults.end()
-            self._live()
+            with processes_that_can_end():
+                for node in self.nodes.values():
+                    node.network = self._network
+                    node.start()
+                self._faults.begin()
+                self._request_for_ever()
+                self._run_for(SAFETY_PHASE_US)
+                while not (report := self._report()).counts and self._loop.now_us < SAFETY_PHASE_US_MAX:
+                    self._run_for(SAFETY_PHASE_US // 7)
+                self._is_healed = True
+                self._faults.end()
+                self._live()
         # Whatever stops a run, be it an invariant or a crash of the core, is a finding that must name its seed.
         except Exception as error:
-            raise SimulationFailed(self._seed, self._now, error) from error
-        return dataclasses.replace(report, trace=self._trace)
+            raise SimulationFailed(self._seed, self._loop.now_us, error) from error
+        return dataclasses.replace(report, trace=self._network.trace, simulated_s=self._loop.now_us / 1e6)
 
     def _report(self) -> Report:
         return Report(
@@ -107,37 +112,56 @@ class Simulation:
             nodes=len(self.nodes),
             commands_committed=self.invariants.commands_committed,
             elections=self.invariants.elections,
-            restarts=self._faults.restarts,
-            reads_confirmed=self.invariants.reads_confirmed,
-            snapshots_installed=self.invariants.snapshots_installed,
-            transfers=self._transfers,
-            trace=self._trace,
+            happened=dict(self.world.happened),
+            outcomes=dict(self.invariants.outcomes),
+            crash_points=dict(sum((node.files.cuts for node in self.nodes.values()), start=Counter())),
         )
 
     def _live(self) -> None:
         """The clients go on; everybody must catch up with what is committed at half-time, and something must be."""
-        committed_before, reads_before = self.invariants.commands_committed, self.invariants.reads_confirmed
-        self._run_until(self._now + LIVENESS_PHASE // 2)
+        outcomes = self.invariants.outcomes
+        before = outcomes["result"], outcomes["read"]
+        self._run_for(LIVENESS_PHASE_US // 2)
         half_time_index = self.invariants.committed_index
-        self._run_until(self._now + LIVENESS_PHASE // 2)
-        assert self.invariants.commands_committed > committed_before, "nothing is committed though all is well"
-        assert self.invariants.reads_confirmed > reads_before, "no read is confirmed though all is well"
+        self._run_for(LIVENESS_PHASE_US // 2)
+        assert outcomes["result"] > before[0], "nothing is committed though all is well"
+        assert outcomes["read"] > before[1], "no read is done though all is well"
         for node in self.nodes.values():
-            assert node.core is not None
-            applied = node.core.status.last_applied
+            assert node.raft is not None
+            applied = node.raft.status.last_applied
             assert applied >= half_time_index, f"{node.node_id} applied {applied} of {half_time_index} entries"
         self._hand_over()
+        self._converge()
 
     def _hand_over(self) -> None:
         """When all is well, leadership goes where it is sent, in less time than an election takes to begin."""
-        [leader] = [node for node in self.nodes.values() if node.core is not None and node.core.is_ready]
-        target = leader.transfer_leadership(None)
-        assert target is not None, "there is nobody to hand over to though all is well"
-        self._run_until(self._now + ELECTION_TICKS * TICK)
-        assert self.nodes[target].leads, f"{target} does not lead though leadership was handed to it"
+        [leader] = [node for node in self.nodes.values() if node.raft is not None and node.raft.status.ready]
+        target = self._rng.choice([node for node in self.nodes.values() if node is not leader])
+        leader.transfer_leadership(target.node_id)
+        self._run_for(ELECTION_TIMEOUT_MS * 1_000)
+        assert target.leads, f"{target.node_id} does not lead though leadership was handed to it"
 
-    def _be_a_client(self) -> None:
-        """Proposes and reads at whoever believes to lead, deposed leaders included."""
+    def _converge(self) -> None:
+        """Without clients all nodes come to one state."""
+        self._is_quiet = True
+        self._run_for(LIVENESS_PHASE_US // 4)
+        for node in self.nodes.values():
+            assert node.raft is not None
+            assert node.machine is not None
+            applied = node.raft.status.last_applied
+            assert applied == self.invariants.committed_index, f"{node.node_id} stays at {applied}"
+            self.invariants.compare_state(node.node_id, applied, node.machine)
+
+    def _request_for_ever(self) -> None:
+        if not self._is_quiet:
+            self._request()
+            # Once enough has happened, the time is better spent on other seeds.
+            many = self.invariants.commands_committed > 2 * COMMITTED_MIN and not self._is_healed
+            longest = _LONGEST_BETWEEN_REQUESTS_US * (5 if many else 1)
+            self._loop.schedule(self._rng.randint(1, longest), self._request_for_ever)
+
+    def _request(self) -> None:
+        """At whoever believes to lead, deposed leaders included."""
         leaders = [node for node in self.nodes.values() if node.leads]
         if not leaders:
             return
@@ -146,39 +170,29 @@ class Simulation:
         if choice < 0.2:
             node.read()
         elif choice < 0.25:
-            assert node.refuses_other_terms()
+            node.propose_in_another_term()
         elif choice < 0.26 and not self._is_healed:
-            self._transfers += node.transfer_leadership(self._rng.choice((None, *self._node_ids))) is not None
+            node.transfer_leadership(self._rng.choice((None, *self.nodes)))
         else:
-            padding = b"." * self._rng.choice((0, 10, 300))
-            node.propose([b"%d%b" % (next(self._commands), padding) for _ in range(self._rng.randint(1, 4))])
-
-    def _make_node(self, node_id: str) -> SimulatedNode:
-        return SimulatedNode(
-            node_id,
-            self._node_ids,
-            rng=self._rng,
-            schedule=self._schedule,
-            invariants=self.invariants,
-            snapshot_habit=self._snapshot_habit,
-        )
+            for _ in range(self._rng.randint(1, 4)):
+                node.propose()
 
     def _deliver(self, message: Message) -> None:
-        self._trace = zlib.crc32(msgspec.msgpack.encode((self._now, message)), self._trace)
         self.nodes[message.recipient].deliver(message)
 
-    def _schedule(self, delay: int, action: Callable[[], None]) -> None:
-        heapq.heappush(self._agenda, (self._now + delay, next(self._order), action))
+    def _run_for(self, duration_us: int) -> None:
+        self._loop.run_until(self._loop.now_us + duration_us)
 
-    def _every(self, delay: Callable[[], int], action: Callable[[], None]) -> None:
-        def again() -> None:
-            action()
-            self._schedule(delay(), again)
 
-        self._schedule(delay(), again)
-
-    def _run_until(self, end: int) -> None:
-        while self._agenda[0][0] <= end:
-            self._now, _, action = heapq.heappop(self._agenda)
-            action()
-        self._now = end
+@contextmanager
+def processes_that_can_end() -> Iterator[None]:
+    """A simulated process ends, and the one that simulates it goes on."""
+    modules = (node_module, snapshots_module, writer_module)
+    before: list[Callable[..., object]] = [module.end_process for module in modules]
+    try:
+        for module in modules:
+            setattr(module, "end_process", end_process)  # noqa: B010 another type
+        yield
+    finally:
+        for module, original in zip(modules, before, strict=True):
+            setattr(module, "end_process", original)  # noqa: B010

@@ -238,7 +238,7 @@ class RaftNode:
             role=role,
             term=core.current_term if core is not None else 0,
             leader_id=leader_id,
-            leader_address=self._addresses.of(leader_id) if leader_id is not None else None,
+            leader_address=self._address_of(leader_id),
             commit_index=core.commit_index if core is not None else 0,
             last_applied=applied.index,
             last_log_index=core.last_index if core is not None else 0,
@@ -316,7 +316,7 @@ class RaftNode:
             self._ticks += 1
             if self._ticks % self._election_ticks == 0:
                 look_after_members(core, self._addresses)
-        self._callers.begin(core, self.status.leader_address)
+        self._callers.begin(core, self._address_of(core.leader_id))
 
     def _do(self, core: RaftCore, ready: Ready) -> None:
         for event in ready.events:
@@ -380,6 +380,9 @@ class RaftNode:
             self._callers.close(self._not_leader())
         self._publish()
         self._work.set()
+
+    def _address_of(self, node_id: str | None) -> str | None:
+        return self._addresses.of(node_id) if node_id is not None else None
 
     @property
     def _is_absent(self) -> bool:

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from utils.observe.logging import get_logger
 from utils.raft.core.core import RaftCore
@@ -12,8 +13,7 @@ from utils.raft.core.ready import Role
 log = get_logger()
 
 
-@dataclass(frozen=True)
-class RaftStatus:
+class RaftStatus(msgspec.Struct, frozen=True):
     """A node at one moment.
 
     `ready`: it leads, has committed and applied an entry of its own term, and is not handing leadership over.
