@@ -1,5 +1,6 @@
 """The replicated database: what every node does with each committed command. Pure and deterministic."""
 
+from collections.abc import Iterable
 from typing import assert_never
 
 import msgspec
@@ -126,12 +127,13 @@ class DatabaseMachine:
             case Prepare(orders, finished_below):
                 self._participant.finish_below(finished_below)
                 self._participant.prune()
-                self._highest_epoch = max(self._highest_epoch, *(order.attempt.epoch for order in orders), 0)
+                self._see(order.attempt for order in orders)
                 return tuple(
                     self._participant.prepare(order.attempt, order.position, order.quantities, order.clock)
                     for order in orders
                 )
             case Decide(decisions):
+                self._see(decision.attempt for decision in decisions)
                 return tuple(self._participant.decide(decision) for decision in decisions)
             case RaiseEpoch(expected_number, node_id, incarnation):
                 # Executors that elected by Raft before have left their terms as epochs.
@@ -139,6 +141,10 @@ class DatabaseMachine:
             case RecordDecisions(epoch, commands):
                 return self._executors.record(epoch, commands)
         assert_never(command)
+
+    def _see(self, attempts: Iterable[Attempt]) -> None:
+        """Of all attempts, not only of those that leave a record: a node that was restored must know no other epoch."""
+        self._highest_epoch = max([self._highest_epoch, *(attempt.epoch for attempt in attempts)])
 
     def _write_once(self, command: Write | DecrementStock) -> WriteResult:
         if (answered := self._requests.recall(command.request_id)) is not None:

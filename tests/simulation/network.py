@@ -81,5 +81,8 @@ class SimulatedTransport:
     def heard(self, peer: str) -> None:
         """What is silent is left to the core."""
 
+    def keep(self, peers: Collection[str]) -> None:
+        """Nothing leads to anybody."""
+
     async def close(self) -> None:
         """There is nothing to close."""

@@ -3,7 +3,18 @@
 import pytest
 
 from db_node import keyspace, remembered_requests
-from db_node.commands import DecrementStock, Prepare, Refusal, RefusalReason, RequestId, Seed, StockLeft, Write, Written
+from db_node.commands import (
+    DecrementStock,
+    Prepare,
+    RaiseEpoch,
+    Refusal,
+    RefusalReason,
+    RequestId,
+    Seed,
+    StockLeft,
+    Write,
+    Written,
+)
 from db_node.database_machine import DatabaseMachine
 from tests.unit.db_node.words import Database
 from tests.unit.two_phase_commit_participant.words import abort, attempt, commit
@@ -206,6 +217,17 @@ def test_a_restored_database_goes_on_where_the_other_was(db: Database) -> None:
         assert machine.stock("Book B") == (0, 0, 2)
         assert [entry.key for entry in machine.scan("stock:", "", 9)[0]] == ["stock:Book A", "stock:Book B"]
     assert again.snapshot() == db.snapshot()
+
+
+def test_a_restored_database_knows_no_epoch_that_the_other_does_not(db: Database) -> None:
+    """The abort of an attempt that was never prepared leaves a mark with the attempt's epoch."""
+    db.prepare(attempt(order=1, epoch=2))
+    db.decide(abort(attempt(order=2, epoch=3)))
+    again = Database()
+    again.restore(db.snapshot())
+    assert again.snapshot() == db.snapshot()
+    raised = RaiseEpoch(0, "executor_1", "a")
+    assert again.run(raised) == db.run(raised)
 
 
 def test_an_empty_database_has_an_empty_snapshot() -> None:

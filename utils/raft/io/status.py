@@ -32,8 +32,7 @@ class RaftStatus(msgspec.Struct, frozen=True):
     configuration_index: int = 0
 
 
-@dataclass(frozen=True)
-class MemberStatus:
+class MemberStatus(msgspec.Struct, frozen=True):
     """A member of the newest configuration. What is None only a leader knows."""
 
     node_id: str
