@@ -146,7 +146,7 @@ class RaftCore:
         state, sender, body = self._state, message.sender, message.body
         if message.recipient != state.node_id or sender == state.node_id:
             return
-        # Strangers may ask: this node's configuration may be an old one, or none. What they answer counts for nothing.
+        # What strangers answer counts for nothing.
         if isinstance(body, Answer) and not self._was_asked(sender):
             return
         match body:
@@ -158,6 +158,10 @@ class RaftCore:
                 if self._campaign.count_pre_vote(sender, body):
                     self._become_leader()
                 return
+            case RequestVoteRequest() | AppendEntriesRequest() | InstallSnapshotRequest() | TimeoutNowRequest() if (
+                self.is_stranger(sender)
+            ):
+                return
             # A node that hears a leader helps nobody to depose it, and learns no term from whoever tries
             # (dissertation, section 4.2.3), unless the leader itself wants it.
             case RequestVoteRequest() if state.hears_leader and not body.leadership_transfer:
@@ -165,6 +169,14 @@ class RaftCore:
         if body.term > state.current_term:
             state.become_follower(body.term, None, "saw a higher term")
         self._step_in_its_term(sender, body)
+
+    def is_stranger(self, sender: str) -> bool:
+        """`sender` is no member, and a leader is heard who would know: at most it is told that it finds no votes.
+
+        Without a leader strangers may ask: this node's configuration may be an old one, or none (dissertation, 4.1).
+        """
+        state = self._state
+        return state.hears_leader and sender != state.leader_id and sender not in state.log.configuration.members
 
     def suspect(self, peer: str) -> None:
         """`peer` is probably gone. If it leads, this node asks for pre-votes soon, and grants them at once.

@@ -104,6 +104,8 @@ class Leadership:
 
     def answered(self, peer: str, response: AppendEntriesResponse | InstallSnapshotResponse) -> bool:
         """`response` must be of this term. False if the peer has lost what it had acknowledged."""
+        if self._is_about_the_future(response):
+            return True
         is_sound = self.replication.answered(peer, response)
         if isinstance(response, AppendEntriesResponse):
             self._reads.acknowledged(peer, response.read_id)
@@ -146,6 +148,12 @@ class Leadership:
 
     def _holds_all(self, member: str) -> bool:
         return self.replication.match_index(member) == self._log.last_index
+
+    def _is_about_the_future(self, response: AppendEntriesResponse | InstallSnapshotResponse) -> bool:
+        """It answers what this leader has not sent: whoever says so is mistaken about its term."""
+        if isinstance(response, InstallSnapshotResponse):
+            return response.last_included_index > self._log.last_index
+        return response.match_index > self._log.last_index or response.read_id > self._reads.newest_id
 
     def _advance_commit(self) -> None:
         self._log.commit_to(self.replication.committed_index())

@@ -265,6 +265,10 @@ class RaftNode:
             self._inbox += messages
             self._work.set()
 
+    def is_stranger(self, sender: str) -> bool:
+        """`sender` is no member, as a leader who is heard would know."""
+        return self._core is not None and self._core.is_stranger(sender)
+
     def stream_ended(self, peer: str) -> None:
         """A stream of `peer` to this node has ended, for whatever reason."""
         address = self._addresses.of(peer)

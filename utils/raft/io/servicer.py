@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from utils.observe.logging import get_logger
 from utils.pb import raft_pb2, raft_pb2_grpc
 from utils.raft.core.configuration import is_address, is_node_id
-from utils.raft.core.messages import Message
+from utils.raft.core.messages import Answer, Message, PreVoteRequest
 from utils.raft.io.codec import message_from_proto
 from utils.raft.io.status import RaftStatus
+from utils.raft.io.validation import check_message
 
 log = get_logger()
 
@@ -24,6 +26,9 @@ class Receiver(Protocol):
 
     def receive(self, messages: list[Message], address: str = "") -> None:
         """From a sender that says it is reached at `address`. Never blocks."""
+
+    def is_stranger(self, sender: str) -> bool:
+        """`sender` is no member, as a leader who is heard would know."""
 
     def stream_ended(self, peer: str) -> None:
         """What `peer` has sent so far it sent on a stream that has ended. Never blocks."""
@@ -47,7 +52,7 @@ class RaftServicer(raft_pb2_grpc.RaftServiceServicer):
         try:
             await asyncio.wait((reader, stopped), return_when=asyncio.FIRST_COMPLETED)
             if reader.done() and (error := reader.exception()) is not None:
-                if not isinstance(error, ValueError):
+                if not isinstance(error, ValueError | DecodeError):
                     raise error
                 log.error("a stream was refused", why=str(error), peer=context.peer())
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
@@ -65,9 +70,9 @@ class RaftServicer(raft_pb2_grpc.RaftServiceServicer):
         return status_to_proto(self._node.status, self._cluster_id)
 
     async def _read(self, batches: AsyncIterator[raft_pb2.MessageBatch], senders: set[str]) -> None:
-        """Adds to `senders`. Raises ValueError: whoever sends this does not mean us.
+        """Adds to `senders`. Raises ValueError and DecodeError: whoever sends this does not mean us, or makes no sense.
 
-        A sender that is no member is let in: this node may not know the newest configuration.
+        A sender that is no member is let in while no leader is heard: this node may not know the newest configuration.
         """
         async for batch in batches:
             if batch.cluster_id != self._cluster_id:
@@ -78,6 +83,9 @@ class RaftServicer(raft_pb2_grpc.RaftServiceServicer):
                     raise ValueError(f"a message for {message.recipient!r} came to {self._node_id!r}")
                 if message.sender == self._node_id or not is_node_id(message.sender):
                     raise ValueError(f"{message.sender!r} is no peer of {self._node_id!r}")
+                if not isinstance(message.body, Answer | PreVoteRequest) and self._node.is_stranger(message.sender):
+                    raise ValueError(f"{message.sender!r} is no member of {self._cluster_id!r}")
+                check_message(message)
                 senders.add(message.sender)
             if batch.sender_address and not is_address(batch.sender_address):
                 raise ValueError(f"{batch.sender_address!r} is no address")

@@ -4,7 +4,14 @@ import pytest
 
 from tests.unit.raft.core.support import FIVE, HEARTBEAT_TICKS, Bench, entries_of
 from utils.raft.core.limits import Limits
-from utils.raft.core.messages import AppendEntriesRequest, AppendEntriesResponse, Entry, EntryKind, Message
+from utils.raft.core.messages import (
+    AppendEntriesRequest,
+    AppendEntriesResponse,
+    Entry,
+    EntryKind,
+    InstallSnapshotResponse,
+    Message,
+)
 from utils.raft.core.ready import Role
 from utils.raft.errors import NotLeaderError
 
@@ -304,3 +311,26 @@ def test_status_says_what_has_been_applied() -> None:
     status = bench.core.status
     assert (status.role, status.term, status.leader_id, status.is_ready) == (Role.LEADER, 1, "a", True)
     assert (status.commit_index, status.last_applied, status.last_index) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        AppendEntriesResponse(1, success=True, match_index=3),
+        AppendEntriesResponse(1, success=True, match_index=2**62),
+        AppendEntriesResponse(1, success=True, match_index=2, read_id=2),
+        InstallSnapshotResponse(1, 3, 0, done=True),
+    ],
+)
+def test_an_answer_to_what_was_never_sent_changes_nothing(answer: AppendEntriesResponse) -> None:
+    bench = Bench()
+    bench.lead_ready()
+    bench.core.propose([b"x"])
+    bench.core.request_read()
+    bench.drain()
+    bench.receive("b", answer)
+    assert bench.core.commit_index == 1
+    assert bench.confirmed_reads == []
+    bench.accept("b", 2, read_id=1)
+    assert bench.core.commit_index == 2
+    assert len(bench.confirmed_reads) == 1

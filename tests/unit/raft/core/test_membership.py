@@ -545,3 +545,27 @@ def test_a_snapshot_from_before_any_change_leaves_the_configuration_that_the_clu
 def test_bytes_that_are_no_configuration_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="configuration"):
         configuration_of(data)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        AppendEntriesRequest(1, 0, 0, (), 0),
+        AppendEntriesRequest(9, 0, 0, (), 0),
+        RequestVoteRequest(9, 9, 8, leadership_transfer=True),
+    ],
+)
+def test_nobody_obeys_a_stranger_while_a_leader_is_heard(request_: AppendEntriesRequest | RequestVoteRequest) -> None:
+    bench = Bench()
+    bench.follow("b", term=1)
+    assert bench.receive("x", request_) == []
+    assert (bench.core.leader_id, bench.core.current_term, bench.hard_state.voted_for) == ("b", 1, None)
+
+
+def test_a_stranger_may_lead_when_no_leader_is_heard_4_1() -> None:
+    """Its configuration may be the newer one."""
+    bench = Bench()
+    bench.follow("b", term=1)
+    bench.tick(ELECTION_TICKS)
+    bench.follow("x", term=2)
+    assert (bench.core.leader_id, bench.core.current_term) == ("x", 2)

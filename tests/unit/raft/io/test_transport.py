@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from utils.pb import raft_pb2, raft_pb2_grpc
-from utils.raft.core.messages import Message, PreVoteRequest, PreVoteResponse
+from utils.raft.core.messages import Message, PreVoteRequest, PreVoteResponse, TimeoutNowRequest
 from utils.raft.core.ready import Role
 from utils.raft.io import transport as module
 from utils.raft.io.addresses import Addresses
@@ -36,6 +36,9 @@ class Inbox:
         self.heard_from.add(address)
         for message in messages:
             self.messages.put_nowait(message)
+
+    def is_stranger(self, sender: str) -> bool:
+        return sender == "node_8"
 
     def stream_ended(self, peer: str) -> None:
         self.ended.put_nowait(peer)
@@ -72,7 +75,7 @@ async def _transport(port: int) -> AsyncIterator[GrpcTransport]:
 
 
 def _message(term: int, *, sender: str = "node_1", recipient: str = "node_2") -> Message:
-    return Message(sender, recipient, PreVoteRequest(term, 2, 3))
+    return Message(sender, recipient, PreVoteRequest(term, 0, 0))
 
 
 async def test_the_end_of_a_peers_stream_is_noticed_at_once() -> None:
@@ -89,7 +92,7 @@ async def test_the_end_of_a_peers_stream_is_noticed_at_once() -> None:
 async def test_messages_arrive_in_order() -> None:
     inbox = Inbox()
     async with _served(_servicer(inbox)) as port, _transport(port) as transport:
-        sent = [_message(term) for term in range(100)]
+        sent = [_message(term) for term in range(1, 101)]
         transport.send(sent)
         # To itself and to strangers: nobody is there to take them.
         transport.send([_message(1, recipient="node_1"), _message(1, recipient="node_9")])
@@ -121,12 +124,12 @@ async def test_what_waits_for_a_peer_that_is_away_is_bounded() -> None:
         pass
     async with _transport(port) as transport:
         count = 3 * module.MESSAGES_WAITING_MAX
-        transport.send([_message(term) for term in range(count)])
+        transport.send([_message(term) for term in range(1, count)])
         async with _served(_servicer(inbox), port):
             first = await inbox.next()
             transport.send([_message(count)])
             received = [first]
-            while received[-1].body != PreVoteRequest(count, 2, 3):
+            while received[-1].body != PreVoteRequest(count, 0, 0):
                 received.append(await inbox.next())
             assert len(received) <= module.MESSAGES_WAITING_MAX + 1
 
@@ -194,6 +197,7 @@ async def test_a_peer_that_answers_keeps_its_connection(monkeypatch: pytest.Monk
     [
         ("other", _message(1), "for cluster 'other'"),
         ("c", _message(1, sender=""), "'' is no peer"),
+        ("c", Message("node_8", "node_2", TimeoutNowRequest(1)), "'node_8' is no member"),
         ("c", _message(1, sender="node_2"), "'node_2' is no peer"),
         ("c", _message(1, recipient="node_3"), "for 'node_3'"),
         ("c", Message("node_1", "node_2", PreVoteResponse(1, granted=True)), ""),
