@@ -27,8 +27,8 @@ class ModelLog:
     def is_finished(self, state: State, order_id: str) -> bool:
         return order_id in state.finished
 
-    def record(self, state: State, decision: OrderDecision) -> tuple[State, OrderDecision]:
-        """The state after it, and the decision that is answered."""
+    def record(self, state: State, decision: OrderDecision) -> tuple[State, OrderDecision | None]:
+        """The state after it, and the decision that is answered, if any is."""
         first = self.decision(state, decision.order_id)
         if first is None:
             return state._replace(decisions=state.decisions | {decision}), decision

@@ -86,10 +86,10 @@ class LockstepLog:
         answers = self._code.is_finished(state.code, order_id), self._model.is_finished(state.model, order_id)
         return bool(_agreed(order_id, *answers))
 
-    def record(self, state: Pair, decision: OrderDecision) -> tuple[Pair, OrderDecision]:
+    def record(self, state: Pair, decision: OrderDecision) -> tuple[Pair, OrderDecision | None]:
         code, said = self._code.record(state.code, decision)
         model, expected = self._model.record(state.model, decision)
-        agreed: OrderDecision = _agreed(decision, said, expected)
+        agreed: OrderDecision | None = _agreed(decision, said, expected)
         return Pair(code, model), agreed
 
     def finish(self, state: Pair, order_id: str) -> Pair:

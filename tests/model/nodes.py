@@ -84,7 +84,7 @@ class Nodes:
         try:
             match actor:
                 case "leader":
-                    return self._at_leader(state, message)
+                    return self.at_leader(state, message)
                 case "log":
                     return self._at_log(state, message)
                 case "queue":
@@ -115,6 +115,8 @@ class Nodes:
         assert isinstance(message, Propose)
         before = self.parts.log.decision(state, message.decision.order_id)
         after, answer = self.parts.log.record(state, message.decision)
+        if answer is None:
+            return state, [], None
         fault = None
         if before is not None and self.parts.log.decision(after, before.order_id) != before:
             fault = Fault("one decision", f"it was {before}, and is {answer}")
@@ -128,7 +130,7 @@ class Nodes:
             return results, [], Fault("one result", f"the queue has {results[at]}, and is told {message}")
         return results, [Completed(message.order_id)], None
 
-    def _at_leader(self, leader: Leader, message: Any) -> Outcome:
+    def at_leader(self, leader: Any, message: Any) -> Outcome:
         if isinstance(message, Ask):
             return leader, self.answer(leader, message), None
         at = self._order_ids.index(_order_id(message))

@@ -46,7 +46,8 @@ class LogPart(Protocol):
 
     def is_finished(self, state: Any, order_id: str) -> bool: ...
 
-    def record(self, state: Any, decision: OrderDecision) -> tuple[Any, OrderDecision]: ...
+    def record(self, state: Any, decision: OrderDecision) -> tuple[Any, OrderDecision | None]:
+        """None: refused, and not answered."""
 
     def finish(self, state: Any, order_id: str) -> Any: ...
 

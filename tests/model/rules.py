@@ -36,6 +36,10 @@ class Rule(enum.StrEnum):
     OWN_EPOCH_IS_UNDECIDED = enum.auto()
     LATER_EPOCH_IS_NOT_ANSWERED = enum.auto()
     ONLY_A_READY_LEADER_ANSWERS = enum.auto()
+    # Leaders by Bully.
+    EPOCH_IS_OF_ONE_LEADER = enum.auto()
+    EPOCH_IS_CHECKED_AS_WRITTEN = enum.auto()
+    READ_AFTER_RAISE = enum.auto()
 
 
 RULES: dict[Rule, str] = {
@@ -65,4 +69,7 @@ RULES: dict[Rule, str] = {
     Rule.OWN_EPOCH_IS_UNDECIDED: "Asked about an attempt of its own epoch that it has not given up, a leader waits.",
     Rule.LATER_EPOCH_IS_NOT_ANSWERED: "A leader says nothing about attempts of later epochs.",
     Rule.ONLY_A_READY_LEADER_ANSWERS: "A leader answers after its own no-op is committed, a follower never.",
+    Rule.EPOCH_IS_OF_ONE_LEADER: "Bully: each start of leading raises the epoch, by compare-and-set.",
+    Rule.EPOCH_IS_CHECKED_AS_WRITTEN: "Bully: a decision is recorded if the epoch is the writer's, in the same step.",
+    Rule.READ_AFTER_RAISE: "Bully: a leader reads the decisions after it has raised the epoch, not before.",
 }

@@ -15,6 +15,8 @@ class Scenario:
     has_power_cuts: bool = False
     has_lost_disk: bool = False
     copies: int = 1
+    # Leaders by Bully, whose log is fenced by an epoch; else by Raft.
+    by_bully: bool = False
     # Of what is too big to be explored to its end.
     states_max: int | None = None
 

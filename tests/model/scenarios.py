@@ -1,8 +1,10 @@
 """What is explored, and where each rule is missed first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from tests.model.bully import BullyWorld
 from tests.model.explorer import Explored, Explorer
+from tests.model.fenced_log import LockstepFencedLog, ModelFencedLog
 from tests.model.lockstep import lockstep_parts
 from tests.model.parts import model_parts, resources
 from tests.model.rules import Rule
@@ -21,11 +23,14 @@ TWO_BY_TWO = Scenario("2x2")
 DECLINED_TWICE = Scenario("2x2-declined", declined=(1,))
 THREE_LEADERS = Scenario("3x1", leaders=3, attempts=(1,), states_max=1_000_000)
 LAST_COPY_TWICE = Scenario("last-copy-1x2", leaders=1, attempts=(2, 2))
+BULLY = Scenario("bully-2x1", attempts=(1,), by_bully=True)
+BULLY_DECLINED = Scenario("bully-2x1-declined", attempts=(1,), declined=(1,), by_bully=True)
+BULLY_TWICE = Scenario("bully-2x2", by_bully=True)
 
 # Named by leaders x attempts of each. Those of the first group take seconds, those of the second minutes; what is in
 # neither takes a quarter of an hour and gigabytes, and is explored by hand.
-SHORT = (ONE_LEADER, TWO_LEADERS, DECLINED, POWER_CUTS, LOST_DISK, LAST_COPY, LAST_COPY_DECLINED)
-LONG = (TWO_BY_TWO, DECLINED_TWICE, THREE_LEADERS, LAST_COPY_TWICE)
+SHORT = (ONE_LEADER, TWO_LEADERS, DECLINED, POWER_CUTS, LOST_DISK, LAST_COPY, LAST_COPY_DECLINED, BULLY, BULLY_DECLINED)
+LONG = (TWO_BY_TWO, DECLINED_TWICE, THREE_LEADERS, LAST_COPY_TWICE, BULLY_TWICE)
 SCENARIOS = {scenario.name: scenario for scenario in (*SHORT, *LONG, LOST_DISK_TWICE)}
 
 
@@ -68,6 +73,9 @@ MISSED: dict[Rule, Missed] = {
     Rule.OWN_EPOCH_IS_UNDECIDED: Missed(ONE_LEADER),
     Rule.LATER_EPOCH_IS_NOT_ANSWERED: Missed(TWO_LEADERS),
     Rule.ONLY_A_READY_LEADER_ANSWERS: Missed(TWO_LEADERS),
+    Rule.EPOCH_IS_OF_ONE_LEADER: Missed(BULLY),
+    Rule.EPOCH_IS_CHECKED_AS_WRITTEN: Missed(BULLY),
+    Rule.READ_AFTER_RAISE: Missed(BULLY),
 }
 
 
@@ -81,6 +89,9 @@ def world_of(
     """Of the model's nodes, or of the code and the model in lockstep."""
     database, payment = resources(scenario.order_ids, scenario.copies, scenario.declined_ids)
     parts = lockstep_parts(database, payment) if with_code else model_parts(database, payment, without)
+    if scenario.by_bully:
+        parts = replace(parts, log=LockstepFencedLog() if with_code else ModelFencedLog(without))
+        return BullyWorld(scenario, parts, without, only_promises=only_promises)
     return World(scenario, parts, without, only_promises=only_promises)
 
 

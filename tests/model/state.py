@@ -17,7 +17,7 @@ class State(NamedTuple):
 
 
 class Step(NamedTuple):
-    """`actor` is a participant's name, `log`, `queue`, `elect`, or the epoch of a leader. `message`: its number."""
+    """`actor`: a participant, `log`, `queue`, a step of an election, or a leader's epoch. `message`: its number."""
 
     actor: str | int
     message: int

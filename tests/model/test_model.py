@@ -7,7 +7,17 @@ import pytest
 from tests.model.explorer import Explorer
 from tests.model.rules import RULES, Rule
 from tests.model.scenario import Scenario
-from tests.model.scenarios import LONG, MISSED, ONE_LEADER, SHORT, TWO_LEADERS, explore, explore_without, world_of
+from tests.model.scenarios import (
+    BULLY,
+    LONG,
+    MISSED,
+    ONE_LEADER,
+    SHORT,
+    TWO_LEADERS,
+    explore,
+    explore_without,
+    world_of,
+)
 from utils.two_phase_commit.coordinator import Coordinator
 from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Vote
 from utils.two_phase_commit.participant import Participant
@@ -40,7 +50,7 @@ def test_a_rule_that_is_taken_away_is_missed(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("rule", [rule for rule in Rule if MISSED[rule].also])
-@pytest.mark.parametrize("scenario", [TWO_LEADERS, ONE_LEADER], ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", [TWO_LEADERS, ONE_LEADER, BULLY], ids=lambda scenario: scenario.name)
 def test_a_second_wall_is_not_missed_while_the_first_stands(rule: Rule, scenario: Scenario) -> None:
     explored = Explorer(world_of(scenario, without=frozenset({rule}))).run()
     assert explored.is_complete
@@ -48,7 +58,11 @@ def test_a_second_wall_is_not_missed_while_the_first_stands(rule: Rule, scenario
 
 @pytest.mark.parametrize(
     "scenario",
-    [ONE_LEADER, pytest.param(TWO_LEADERS, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])],
+    [
+        ONE_LEADER,
+        pytest.param(TWO_LEADERS, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)]),
+        pytest.param(BULLY, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)]),
+    ],
     ids=lambda scenario: scenario.name,
 )
 def test_what_the_explorer_leaves_out_hides_no_state(scenario: Scenario) -> None:

@@ -28,10 +28,16 @@ from utils.two_phase_commit.actions import (
 )
 from utils.two_phase_commit.messages import Attempt
 
+_OF_ELECTIONS: dict[str | int, str] = {
+    "elect": "the next leader is elected",
+    "raise": "the next leader raises the epoch",
+    "read": "the next leader reads the decisions",
+}
+
 
 def line(actor: str | int, message: Message | None, sent: Sequence[Message]) -> str:
     if message is None:
-        return "the next leader is elected" if actor == "elect" else f"leader {actor}, deposed, applies the log"
+        return _OF_ELECTIONS.get(actor, f"leader {actor}, deposed, applies the log")
     who = f"leader {actor}" if isinstance(actor, int) else actor
     # What follows from the rest anyway tells nothing.
     told = [say(item) for item in sent if not isinstance(item, Silence | Ask | Unknown)]

@@ -46,6 +46,8 @@ _Outcome = tuple[int, int, Fault | None]
 
 
 class World:
+    nodes_type: type[Nodes] = Nodes
+
     def __init__(
         self,
         scenario: Scenario,
@@ -58,7 +60,7 @@ class World:
         self.scenario = scenario
         self._only_promises = only_promises
         self._parts = parts
-        self._nodes = Nodes(scenario, parts, without, only_promises=only_promises)
+        self._nodes = self.nodes_type(scenario, parts, without, only_promises=only_promises)
         self._without = without
         self._order_ids = scenario.order_ids
         self._messages = Numbers()
@@ -82,13 +84,13 @@ class World:
             self._states["queue"].number((None,) * len(self._order_ids)),
             self._states[DATABASE].number(self._parts.participants[DATABASE].initial()),
             self._states[PAYMENT].number(self._parts.participants[PAYMENT].initial()),
-            (self._new_leader(EPOCHS[0], log),),
+            (self.new_leader(EPOCHS[0], log),),
             self._bits(messages),
         )
 
     def healed(self, state: State) -> State:
         """A new leader, a network that has forgotten what was late, and everybody else as they are."""
-        leader = self._new_leader(HEALED_EPOCH, self._applied_by_new_leader(state))
+        leader = self.new_leader(HEALED_EPOCH, self._applied_by_new_leader(state))
         messages = self._bits([HandOut(order_id) for order_id in self._order_ids])
         return state._replace(leaders=(leader,), messages=messages)
 
@@ -126,8 +128,7 @@ class World:
 
     def steps(self, state: State) -> Iterator[tuple[Step, State, Fault | None]]:
         """Every step that changes something."""
-        if self._may_elect(state):
-            yield self._elect(state)
+        yield from self.election_steps(state)
         remaining = state.messages
         while remaining:
             bit = remaining & -remaining
@@ -147,15 +148,15 @@ class World:
                 if not self.may_commit(state, message):
                     continue
                 number, sent, fault = self.outcome("log", state.log, message)
-                # Who leads applies what it commits; its coordinator hears of it by the answer.
-                leaders = (*state.leaders[:-1], self._applied(state.leaders[-1], number))
-                after = state._replace(log=number, leaders=leaders, messages=state.messages | sent)
+                after = state._replace(
+                    log=number, leaders=self.after_commit(state, number), messages=state.messages | sent
+                )
             else:
                 yield from self._steps_of_leaders(state, message, reader)
                 continue
             if after != state or fault is not None:
                 yield Step(reader, message), after, fault
-        yield from self._catch_up(state)
+        yield from self.catch_up(state)
 
     def healed_steps(self, state: State) -> Iterator[tuple[Step, State, Fault | None]]:
         """Steps in an order that a healed world may take: answers come before anybody gives up waiting for them."""
@@ -177,16 +178,21 @@ class World:
             [self._messages.values[number] for number in bits_of(sent)],
         )
 
-    def _may_elect(self, state: State) -> bool:
+    def after_commit(self, state: State, log: int) -> tuple[int, ...]:
+        """Who leads applies what it commits; its coordinator hears of it by the answer."""
+        return (*state.leaders[:-1], self._applied(state.leaders[-1], log))
+
+    def election_steps(self, state: State) -> Iterator[tuple[Step, State, Fault | None]]:
+        if self.may_elect(state):
+            epoch = EPOCHS[len(state.leaders)]
+            leader = self.new_leader(epoch, self._applied_by_new_leader(state))
+            yield Step("elect", -1), state._replace(leaders=(*state.leaders, leader)), None
+
+    def may_elect(self, state: State) -> bool:
         leader: Leader = self._states["leader"].values[state.leaders[-1]]
         return len(state.leaders) < self.scenario.leaders and leader.epoch != HEALED_EPOCH
 
-    def _elect(self, state: State) -> tuple[Step, State, Fault | None]:
-        epoch = EPOCHS[len(state.leaders)]
-        leader = self._new_leader(epoch, self._applied_by_new_leader(state))
-        return Step("elect", -1), state._replace(leaders=(*state.leaders, leader)), None
-
-    def _catch_up(self, state: State) -> Iterator[tuple[Step, State, Fault | None]]:
+    def catch_up(self, state: State) -> Iterator[tuple[Step, State, Fault | None]]:
         """A deposed leader's log goes on, as any follower's."""
         for at, leader in enumerate(state.leaders[:-1]):
             applied = self._applied(leader, state.log)
@@ -216,7 +222,7 @@ class World:
     def _answer_before_ready(self, state: State, message: int) -> Iterator[tuple[Step, State, Fault | None]]:
         """The next leader is elected, and answers before its no-op is committed."""
         ask = self._messages.values[message]
-        if isinstance(ask, Ask) and self._may_elect(state):
+        if isinstance(ask, Ask) and self.may_elect(state):
             epoch = EPOCHS[len(state.leaders)]
             leader = self._nodes.new_leader(epoch, self._states["log"].values[state.log])
             if sent := self._bits(self._nodes.answer(leader, ask)) & ~state.messages:
@@ -261,7 +267,7 @@ class World:
             case _:
                 return -1
 
-    def _new_leader(self, epoch: int, log: Any) -> int:
+    def new_leader(self, epoch: int, log: Any) -> int:
         return self._states["leader"].number(self._nodes.new_leader(epoch, log))
 
     def _applied_by_new_leader(self, state: State) -> Any:
