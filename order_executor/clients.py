@@ -7,9 +7,9 @@ from order_executor.retry_policy import OPERATION_TIMEOUT_S
 from utils.pb import order_queue_pb2, two_phase_commit_pb2
 from utils.pb.convert import (
     packed_clock_from_proto,
+    packed_clock_to_proto,
     queued_order_from_proto,
     reason_to_proto,
-    story_to_proto,
 )
 from utils.pb.order_queue_pb2_grpc import OrderQueueServiceStub
 from utils.pb.two_phase_commit_pb2_grpc import ParticipantServiceStub
@@ -90,5 +90,6 @@ def _result_to_proto(result: OrderResult) -> order_queue_pb2.OrderResult:
         approved=result.approved,
         confirmation_code=result.confirmation_code,
         reasons=[reason_to_proto(reason) for reason in result.reasons],
-        events=story_to_proto(result.story),
+        story=result.story,
+        clock=packed_clock_to_proto(result.clock),
     )

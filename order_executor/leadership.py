@@ -290,7 +290,8 @@ class Leadership:
                 order.clock.acknowledged(participant, acknowledgement.story)
                 return coordinator.acknowledged(action, acknowledgement)
             case Complete(order_id, approved, confirmation_code, reasons):
-                result = OrderResult(order_id, self.epoch, approved, confirmation_code, reasons, order.clock.story)
+                clock = order.clock
+                result = OrderResult(order_id, self.epoch, approved, confirmation_code, reasons, clock.story, clock.now)
                 await self._results.submit(result)
                 return coordinator.completed()
             case RecordAsFinished(order_id):

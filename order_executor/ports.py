@@ -38,6 +38,7 @@ class OrderResult(msgspec.Struct, frozen=True):
     reasons: tuple[Reason, ...]
     # Of the executors and the participants.
     story: Story = ()
+    clock: PackedClock = b""
 
 
 class OrderQueue(Protocol):

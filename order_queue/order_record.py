@@ -4,7 +4,7 @@ import enum
 
 import msgspec
 
-from utils.clocks.story import Story
+from utils.clocks.story import PackedClock, Story
 from utils.domain.order import QueuedOrder, Reason
 
 
@@ -42,8 +42,9 @@ class OrderResult(msgspec.Struct, frozen=True):
     approved: bool
     confirmation_code: str = ""
     reasons: tuple[Reason, ...] = ()
-    # Of the executors and the participants.
+    # Of the executors and the participants; and the clock after all of it.
     story: Story = ()
+    clock: PackedClock = b""
 
     @property
     def state(self) -> OrderState:

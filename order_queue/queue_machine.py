@@ -33,7 +33,7 @@ from order_queue.commands import (
 from order_queue.forgotten_ids import ForgottenIds
 from order_queue.order_heap import OrderHeap
 from order_queue.order_record import OrderRecord, OrderResult, OrderState
-from utils.clocks.story import ORDER_QUEUE, Story, known_after, tell
+from utils.clocks.story import ORDER_QUEUE, Story, last_clock, tell, unpack_clock
 from utils.clocks.vector_clock import VectorClock
 
 _SNAPSHOT_VERSION = 2
@@ -250,5 +250,5 @@ class QueueMachine:
 
 
 def _completed(story: Story, result: OrderResult) -> Story:
-    whole = (*story, *result.story)
-    return tell(whole, ORDER_QUEUE, "completed", known_after(whole), epoch=result.epoch)
+    heard = last_clock(story).merge(unpack_clock(result.clock))
+    return tell((*story, *result.story), ORDER_QUEUE, "completed", heard, epoch=result.epoch)

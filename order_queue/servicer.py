@@ -16,7 +16,7 @@ from utils.clocks.story import last_clock
 from utils.observe.counters import count
 from utils.observe.logging import get_logger
 from utils.pb import order_queue_pb2, order_queue_pb2_grpc
-from utils.pb.convert import clock_to_proto, queued_order_to_proto, reason_to_proto, story_from_proto
+from utils.pb.convert import clock_to_proto, packed_story_from_proto, queued_order_to_proto, reason_to_proto
 from utils.raft.consensus import Consensus
 from utils.raft.errors import NotLeaderError
 from utils.raft.io.service_errors import raft_errors
@@ -69,7 +69,7 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
 
     async def Enqueue(self, request: order_queue_pb2.EnqueueRequest, context: Any) -> order_queue_pb2.EnqueueResponse:
         order = validation.queued_order(request.order)
-        fingerprint, story = validation.fingerprint(request.fingerprint), story_from_proto(request.events)
+        fingerprint, story = validation.fingerprint(request.fingerprint), packed_story_from_proto(request.story)
         command = commands.Enqueue(order, fingerprint, self._bounds, story)
         return order_queue_pb2.EnqueueResponse(record=await self._register(order.order_id, command, context))
 
@@ -83,7 +83,7 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
             validation.reasons(request.reasons),
             validation.risk_score(request.risk_score),
             self._bounds,
-            story_from_proto(request.events),
+            packed_story_from_proto(request.story),
         )
         return order_queue_pb2.RecordRejectionResponse(record=await self._register(order_id, command, context))
 

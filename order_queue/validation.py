@@ -22,7 +22,12 @@ from utils.domain.order import (
     Reason,
 )
 from utils.pb import order_pb2, order_queue_pb2
-from utils.pb.convert import queued_order_from_proto, reason_from_proto, story_from_proto
+from utils.pb.convert import (
+    packed_clock_from_proto,
+    packed_story_from_proto,
+    queued_order_from_proto,
+    reason_from_proto,
+)
 from utils.rpc.errors import InvalidArgument
 
 # So that a full answer to a poll stays well below the largest message.
@@ -150,7 +155,8 @@ def _result(message: order_queue_pb2.OrderResult) -> OrderResult:
         approved=message.approved,
         confirmation_code=message.confirmation_code,
         reasons=() if message.approved else reasons(message.reasons),
-        story=story_from_proto(message.events),
+        story=packed_story_from_proto(message.story),
+        clock=packed_clock_from_proto(message.clock),
     )
 
 

@@ -14,7 +14,6 @@ from utils.pb.convert import (
     queued_order_to_proto,
     reason_from_proto,
     reason_to_proto,
-    story_to_proto,
 )
 from utils.rpc.blocking import BlockingRuntime
 from utils.rpc.cluster import ClusterChannel
@@ -42,7 +41,7 @@ class OrderQueueClient:
     def enqueue(self, order: QueuedOrder, fingerprint: bytes, story: Story, *, timeout_s: float) -> OrderRecord:
         async def call() -> OrderRecord:
             request = order_queue_pb2.EnqueueRequest(
-                order=queued_order_to_proto(order), fingerprint=fingerprint, events=story_to_proto(story)
+                order=queued_order_to_proto(order), fingerprint=fingerprint, story=story
             )
             return order_record((await self._stub.Enqueue(request, timeout=timeout_s)).record)
 
@@ -64,7 +63,7 @@ class OrderQueueClient:
                 fingerprint=fingerprint,
                 reasons=[reason_to_proto(reason) for reason in reasons],
                 risk_score=risk_score,
-                events=story_to_proto(story),
+                story=story,
             )
             return order_record((await self._stub.RecordRejection(request, timeout=timeout_s)).record)
 

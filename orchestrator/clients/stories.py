@@ -10,7 +10,7 @@ from orchestrator.clients.order_queue import order_record
 from orchestrator.ports import OrderState
 from orchestrator.problems import ComponentUnavailable, OrderNotFound
 from orchestrator.story import Attempt, Claim, OrderStory
-from utils.clocks.story import DATABASE, ORDER_EXECUTOR, PAYMENT, Event, unpack
+from utils.clocks.story import DATABASE, ORDER_EXECUTOR, PAYMENT, Event
 from utils.pb import story_pb2, story_pb2_grpc
 from utils.pb.convert import story_from_proto
 from utils.rpc.blocking import BlockingRuntime
@@ -98,4 +98,4 @@ def _under_way(answer: story_pb2.GetStoryResponse) -> Attempt | None:
 
 
 def _events(answer: story_pb2.GetStoryResponse) -> tuple[Event, ...]:
-    return tuple(unpack(event) for event in story_from_proto(answer.events))
+    return story_from_proto(answer.events)

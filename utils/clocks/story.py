@@ -88,14 +88,6 @@ def last_clock(story: Story) -> VectorClock:
     return unpack(story[-1]).clock if story else VectorClock()
 
 
-def known_after(story: Story) -> VectorClock:
-    """What is known to whoever has heard of all of it."""
-    clock = VectorClock()
-    for event in story:
-        clock = clock.merge(unpack(event).clock)
-    return clock
-
-
 def tell(story: Story, host: str, name: str, heard: VectorClock, *, epoch: int = 0, number: int = 0) -> Story:
     """The story after one more event of `host`, which has heard of everything that `heard` counts."""
     clock = last_clock(story).merge(heard).tick(host)

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from utils.clocks.story import Event, PackedClock, Story, pack, pack_clock, unpack, unpack_clock
+import msgspec
+
+from utils.clocks.story import Event, PackedClock, Story, pack_clock, unpack, unpack_clock
 from utils.clocks.vector_clock import VectorClock
 from utils.domain.order import (
     ORDER_ID,
@@ -29,6 +31,7 @@ _METHODS_FROM_PROTO = {number: method for method, number in _METHODS_TO_PROTO.it
 # Of a clock and of a story: far above what an order comes by, and a count that fits everywhere.
 _CLOCK_ENTRIES_MAX = 16
 _EVENTS_MAX = 64
+_EVENT_BYTES_MAX = 1_024
 _NAME_LENGTH_MAX = 100
 _COUNT_MAX = 2**63 - 1
 
@@ -82,21 +85,25 @@ def story_to_proto(story: Story) -> list[vector_clock_pb2.StoryEvent]:
     ]
 
 
-def story_from_proto(messages: Sequence[vector_clock_pb2.StoryEvent]) -> Story:
+def story_from_proto(messages: Sequence[vector_clock_pb2.StoryEvent]) -> tuple[Event, ...]:
     """Raises InvalidArgument, likewise."""
-    if len(messages) > _EVENTS_MAX:
-        raise InvalidArgument(f"a story has at most {_EVENTS_MAX} events")
-    return tuple(pack(_event_from_proto(message)) for message in messages)
+    return tuple(
+        Event(message.host, message.name, _bounded_clock(message.clock), message.epoch, message.number)
+        for message in messages
+    )
 
 
-def _event_from_proto(message: vector_clock_pb2.StoryEvent) -> Event:
-    for text in (message.host, message.name):
-        if not 1 <= len(text) <= _NAME_LENGTH_MAX or not text.isprintable():
-            raise InvalidArgument(f"an event's host and name have from 1 to {_NAME_LENGTH_MAX} printable characters")
-    clock = _bounded_clock(message.clock)
-    if not clock[message.host]:
-        raise InvalidArgument("an event's clock counts the event")
-    return Event(message.host, message.name, clock, message.epoch, message.number)
+def packed_story_from_proto(packed: Sequence[bytes]) -> Story:
+    """Raises InvalidArgument for what is no story, or more than an order comes by."""
+    if len(packed) > _EVENTS_MAX or any(len(data) > _EVENT_BYTES_MAX for data in packed):
+        raise InvalidArgument(f"a story has at most {_EVENTS_MAX} events of at most {_EVENT_BYTES_MAX} bytes")
+    try:
+        events = [unpack(data) for data in packed]
+    except (msgspec.DecodeError, ValueError, IndexError):
+        raise InvalidArgument("a story holds what is no event") from None
+    if any(not event.name.isprintable() or not 1 <= event.clock[event.host] <= _COUNT_MAX for event in events):
+        raise InvalidArgument("an event has a printable name, and its clock counts it")
+    return tuple(packed)
 
 
 def _bounded_clock(message: vector_clock_pb2.VectorClock) -> VectorClock:

@@ -24,40 +24,39 @@ _sym_db = _symbol_database.Default()
 
 from utils.pb import order_pb2 as utils_dot_pb_dot_order__pb2
 from utils.pb import two_phase_commit_pb2 as utils_dot_pb_dot_two__phase__commit__pb2
-from utils.pb import vector_clock_pb2 as utils_dot_pb_dot_vector__clock__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1butils/pb/decision_log.proto\x12\x0c\x62ookstore.v1\x1a\x14utils/pb/order.proto\x1a\x1futils/pb/two_phase_commit.proto\x1a\x1butils/pb/vector_clock.proto\"=\n\x05\x45poch\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\"\x11\n\x0fGetEpochRequest\"6\n\x10GetEpochResponse\x12\"\n\x05\x65poch\x18\x01 \x01(\x0b\x32\x13.bookstore.v1.Epoch\"R\n\x11RaiseEpochRequest\x12\x17\n\x0f\x65xpected_number\x18\x01 \x01(\x04\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\"8\n\x12RaiseEpochResponse\x12\"\n\x05\x65poch\x18\x01 \x01(\x0b\x32\x13.bookstore.v1.Epoch\"\xa9\x01\n\rOrderDecision\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.bookstore.v1.Attempt\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x0e\n\x06\x63ommit\x18\x03 \x01(\x08\x12%\n\x07reasons\x18\x04 \x03(\x0b\x32\x14.bookstore.v1.Reason\x12\'\n\x05story\x18\x05 \x03(\x0b\x32\x18.bookstore.v1.StoryEvent\"~\n\x0f\x44\x65\x63isionCommand\x12/\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1b.bookstore.v1.OrderDecisionH\x00\x12\x1b\n\x11\x66inished_order_id\x18\x02 \x01(\tH\x00\x12\x15\n\x0b\x65nded_below\x18\x03 \x01(\x04H\x00\x42\x06\n\x04kind\"m\n\x16RecordDecisionsRequest\x12\"\n\x05\x65poch\x18\x01 \x01(\x0b\x32\x13.bookstore.v1.Epoch\x12/\n\x08\x63ommands\x18\x02 \x03(\x0b\x32\x1d.bookstore.v1.DecisionCommand\"\x91\x01\n\x17RecordDecisionsResponse\x12=\n\x07results\x18\x01 \x03(\x0b\x32,.bookstore.v1.RecordDecisionsResponse.Result\x1a\x37\n\x06Result\x12-\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1b.bookstore.v1.OrderDecision\"%\n\x14ReadDecisionsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\"\xa4\x01\n\x15ReadDecisionsResponse\x12.\n\tdecisions\x18\x01 \x03(\x0b\x32\x1b.bookstore.v1.OrderDecision\x12\x0c\n\x04more\x18\x02 \x01(\x08\x12\x1c\n\x14unfinished_order_ids\x18\x03 \x03(\t\x12\x16\n\x0e\x66inished_below\x18\x04 \x01(\x04\x12\x17\n\x0f\x66orgotten_count\x18\x05 \x01(\x04\x32\xea\x02\n\x12\x44\x65\x63isionLogService\x12I\n\x08GetEpoch\x12\x1d.bookstore.v1.GetEpochRequest\x1a\x1e.bookstore.v1.GetEpochResponse\x12O\n\nRaiseEpoch\x12\x1f.bookstore.v1.RaiseEpochRequest\x1a .bookstore.v1.RaiseEpochResponse\x12^\n\x0fRecordDecisions\x12$.bookstore.v1.RecordDecisionsRequest\x1a%.bookstore.v1.RecordDecisionsResponse\x12X\n\rReadDecisions\x12\".bookstore.v1.ReadDecisionsRequest\x1a#.bookstore.v1.ReadDecisionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1butils/pb/decision_log.proto\x12\x0c\x62ookstore.v1\x1a\x14utils/pb/order.proto\x1a\x1futils/pb/two_phase_commit.proto\"=\n\x05\x45poch\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\"\x11\n\x0fGetEpochRequest\"6\n\x10GetEpochResponse\x12\"\n\x05\x65poch\x18\x01 \x01(\x0b\x32\x13.bookstore.v1.Epoch\"R\n\x11RaiseEpochRequest\x12\x17\n\x0f\x65xpected_number\x18\x01 \x01(\x04\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\"8\n\x12RaiseEpochResponse\x12\"\n\x05\x65poch\x18\x01 \x01(\x0b\x32\x13.bookstore.v1.Epoch\"\x8f\x01\n\rOrderDecision\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.bookstore.v1.Attempt\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x0e\n\x06\x63ommit\x18\x03 \x01(\x08\x12%\n\x07reasons\x18\x04 \x03(\x0b\x32\x14.bookstore.v1.Reason\x12\r\n\x05story\x18\x05 \x03(\x0c\"~\n\x0f\x44\x65\x63isionCommand\x12/\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1b.bookstore.v1.OrderDecisionH\x00\x12\x1b\n\x11\x66inished_order_id\x18\x02 \x01(\tH\x00\x12\x15\n\x0b\x65nded_below\x18\x03 \x01(\x04H\x00\x42\x06\n\x04kind\"m\n\x16RecordDecisionsRequest\x12\"\n\x05\x65poch\x18\x01 \x01(\x0b\x32\x13.bookstore.v1.Epoch\x12/\n\x08\x63ommands\x18\x02 \x03(\x0b\x32\x1d.bookstore.v1.DecisionCommand\"\x91\x01\n\x17RecordDecisionsResponse\x12=\n\x07results\x18\x01 \x03(\x0b\x32,.bookstore.v1.RecordDecisionsResponse.Result\x1a\x37\n\x06Result\x12-\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1b.bookstore.v1.OrderDecision\"%\n\x14ReadDecisionsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\"\xa4\x01\n\x15ReadDecisionsResponse\x12.\n\tdecisions\x18\x01 \x03(\x0b\x32\x1b.bookstore.v1.OrderDecision\x12\x0c\n\x04more\x18\x02 \x01(\x08\x12\x1c\n\x14unfinished_order_ids\x18\x03 \x03(\t\x12\x16\n\x0e\x66inished_below\x18\x04 \x01(\x04\x12\x17\n\x0f\x66orgotten_count\x18\x05 \x01(\x04\x32\xea\x02\n\x12\x44\x65\x63isionLogService\x12I\n\x08GetEpoch\x12\x1d.bookstore.v1.GetEpochRequest\x1a\x1e.bookstore.v1.GetEpochResponse\x12O\n\nRaiseEpoch\x12\x1f.bookstore.v1.RaiseEpochRequest\x1a .bookstore.v1.RaiseEpochResponse\x12^\n\x0fRecordDecisions\x12$.bookstore.v1.RecordDecisionsRequest\x1a%.bookstore.v1.RecordDecisionsResponse\x12X\n\rReadDecisions\x12\".bookstore.v1.ReadDecisionsRequest\x1a#.bookstore.v1.ReadDecisionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'utils.pb.decision_log_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EPOCH']._serialized_start=129
-  _globals['_EPOCH']._serialized_end=190
-  _globals['_GETEPOCHREQUEST']._serialized_start=192
-  _globals['_GETEPOCHREQUEST']._serialized_end=209
-  _globals['_GETEPOCHRESPONSE']._serialized_start=211
-  _globals['_GETEPOCHRESPONSE']._serialized_end=265
-  _globals['_RAISEEPOCHREQUEST']._serialized_start=267
-  _globals['_RAISEEPOCHREQUEST']._serialized_end=349
-  _globals['_RAISEEPOCHRESPONSE']._serialized_start=351
-  _globals['_RAISEEPOCHRESPONSE']._serialized_end=407
-  _globals['_ORDERDECISION']._serialized_start=410
-  _globals['_ORDERDECISION']._serialized_end=579
-  _globals['_DECISIONCOMMAND']._serialized_start=581
-  _globals['_DECISIONCOMMAND']._serialized_end=707
-  _globals['_RECORDDECISIONSREQUEST']._serialized_start=709
-  _globals['_RECORDDECISIONSREQUEST']._serialized_end=818
-  _globals['_RECORDDECISIONSRESPONSE']._serialized_start=821
-  _globals['_RECORDDECISIONSRESPONSE']._serialized_end=966
-  _globals['_RECORDDECISIONSRESPONSE_RESULT']._serialized_start=911
-  _globals['_RECORDDECISIONSRESPONSE_RESULT']._serialized_end=966
-  _globals['_READDECISIONSREQUEST']._serialized_start=968
-  _globals['_READDECISIONSREQUEST']._serialized_end=1005
-  _globals['_READDECISIONSRESPONSE']._serialized_start=1008
-  _globals['_READDECISIONSRESPONSE']._serialized_end=1172
-  _globals['_DECISIONLOGSERVICE']._serialized_start=1175
-  _globals['_DECISIONLOGSERVICE']._serialized_end=1537
+  _globals['_EPOCH']._serialized_start=100
+  _globals['_EPOCH']._serialized_end=161
+  _globals['_GETEPOCHREQUEST']._serialized_start=163
+  _globals['_GETEPOCHREQUEST']._serialized_end=180
+  _globals['_GETEPOCHRESPONSE']._serialized_start=182
+  _globals['_GETEPOCHRESPONSE']._serialized_end=236
+  _globals['_RAISEEPOCHREQUEST']._serialized_start=238
+  _globals['_RAISEEPOCHREQUEST']._serialized_end=320
+  _globals['_RAISEEPOCHRESPONSE']._serialized_start=322
+  _globals['_RAISEEPOCHRESPONSE']._serialized_end=378
+  _globals['_ORDERDECISION']._serialized_start=381
+  _globals['_ORDERDECISION']._serialized_end=524
+  _globals['_DECISIONCOMMAND']._serialized_start=526
+  _globals['_DECISIONCOMMAND']._serialized_end=652
+  _globals['_RECORDDECISIONSREQUEST']._serialized_start=654
+  _globals['_RECORDDECISIONSREQUEST']._serialized_end=763
+  _globals['_RECORDDECISIONSRESPONSE']._serialized_start=766
+  _globals['_RECORDDECISIONSRESPONSE']._serialized_end=911
+  _globals['_RECORDDECISIONSRESPONSE_RESULT']._serialized_start=856
+  _globals['_RECORDDECISIONSRESPONSE_RESULT']._serialized_end=911
+  _globals['_READDECISIONSREQUEST']._serialized_start=913
+  _globals['_READDECISIONSREQUEST']._serialized_end=950
+  _globals['_READDECISIONSRESPONSE']._serialized_start=953
+  _globals['_READDECISIONSRESPONSE']._serialized_end=1117
+  _globals['_DECISIONLOGSERVICE']._serialized_start=1120
+  _globals['_DECISIONLOGSERVICE']._serialized_end=1482
 # @@protoc_insertion_point(module_scope)

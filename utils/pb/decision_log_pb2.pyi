@@ -9,7 +9,6 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from utils.pb import order_pb2 as _order_pb2
 from utils.pb import two_phase_commit_pb2 as _two_phase_commit_pb2
-from utils.pb import vector_clock_pb2 as _vector_clock_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -153,8 +152,8 @@ class OrderDecision(_message.Message):
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.Reason]: ...
     @_builtins.property
-    def story(self) -> _containers.RepeatedCompositeFieldContainer[_vector_clock_pb2.StoryEvent]:
-        """Of the executors, this decision last."""
+    def story(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Of the executors, this decision last: packed events (utils.clocks.story)."""
 
     def __init__(
         self,
@@ -163,7 +162,7 @@ class OrderDecision(_message.Message):
         position: _builtins.int = ...,
         commit: _builtins.bool = ...,
         reasons: _abc.Iterable[_order_pb2.Reason] | None = ...,
-        story: _abc.Iterable[_vector_clock_pb2.StoryEvent] | None = ...,
+        story: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

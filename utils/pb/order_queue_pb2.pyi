@@ -153,24 +153,24 @@ class EnqueueRequest(_message.Message):
 
     ORDER_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
-    EVENTS_FIELD_NUMBER: _builtins.int
+    STORY_FIELD_NUMBER: _builtins.int
     fingerprint: _builtins.bytes
     @_builtins.property
     def order(self) -> Global___QueuedOrder: ...
     @_builtins.property
-    def events(self) -> _containers.RepeatedCompositeFieldContainer[_vector_clock_pb2.StoryEvent]:
-        """What happened to the order until now."""
+    def story(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """What happened to the order until now: packed events (utils.clocks.story)."""
 
     def __init__(
         self,
         *,
         order: Global___QueuedOrder | None = ...,
         fingerprint: _builtins.bytes = ...,
-        events: _abc.Iterable[_vector_clock_pb2.StoryEvent] | None = ...,
+        story: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "fingerprint", b"fingerprint", "order", b"order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "order", b"order", "story", b"story"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -206,15 +206,15 @@ class RecordRejectionRequest(_message.Message):
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     RISK_SCORE_FIELD_NUMBER: _builtins.int
-    EVENTS_FIELD_NUMBER: _builtins.int
+    STORY_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     fingerprint: _builtins.bytes
     risk_score: _builtins.int
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.Reason]: ...
     @_builtins.property
-    def events(self) -> _containers.RepeatedCompositeFieldContainer[_vector_clock_pb2.StoryEvent]:
-        """What happened to the order until now."""
+    def story(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """What happened to the order until now: packed events."""
 
     def __init__(
         self,
@@ -223,11 +223,11 @@ class RecordRejectionRequest(_message.Message):
         fingerprint: _builtins.bytes = ...,
         reasons: _abc.Iterable[_order_pb2.Reason] | None = ...,
         risk_score: _builtins.int = ...,
-        events: _abc.Iterable[_vector_clock_pb2.StoryEvent] | None = ...,
+        story: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "fingerprint", b"fingerprint", "order_id", b"order_id", "reasons", b"reasons", "risk_score", b"risk_score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "order_id", b"order_id", "reasons", b"reasons", "risk_score", b"risk_score", "story", b"story"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -402,7 +402,8 @@ class OrderResult(_message.Message):
     APPROVED_FIELD_NUMBER: _builtins.int
     CONFIRMATION_CODE_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
-    EVENTS_FIELD_NUMBER: _builtins.int
+    STORY_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     epoch: _builtins.int
     approved: _builtins.bool
@@ -410,8 +411,12 @@ class OrderResult(_message.Message):
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.Reason]: ...
     @_builtins.property
-    def events(self) -> _containers.RepeatedCompositeFieldContainer[_vector_clock_pb2.StoryEvent]:
-        """What has happened to the order at the executors and at the participants."""
+    def story(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """What has happened to the order at the executors and at the participants: packed events."""
+
+    @_builtins.property
+    def clock(self) -> _vector_clock_pb2.VectorClock:
+        """The executor's, once every participant has acknowledged."""
 
     def __init__(
         self,
@@ -421,11 +426,12 @@ class OrderResult(_message.Message):
         approved: _builtins.bool = ...,
         confirmation_code: _builtins.str = ...,
         reasons: _abc.Iterable[_order_pb2.Reason] | None = ...,
-        events: _abc.Iterable[_vector_clock_pb2.StoryEvent] | None = ...,
+        story: _abc.Iterable[_builtins.bytes] | None = ...,
+        clock: _vector_clock_pb2.VectorClock | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "confirmation_code", b"confirmation_code", "epoch", b"epoch", "events", b"events", "order_id", b"order_id", "reasons", b"reasons"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "clock", b"clock", "confirmation_code", b"confirmation_code", "epoch", b"epoch", "order_id", b"order_id", "reasons", b"reasons", "story", b"story"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

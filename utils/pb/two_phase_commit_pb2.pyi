@@ -310,8 +310,8 @@ class Acknowledgement(_message.Message):
     @_builtins.property
     def attempt(self) -> Global___Attempt: ...
     @_builtins.property
-    def story(self) -> _containers.RepeatedCompositeFieldContainer[_vector_clock_pb2.StoryEvent]:
-        """What has happened to the order there."""
+    def story(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """What has happened to the order there: packed events (utils.clocks.story)."""
 
     def __init__(
         self,
@@ -319,7 +319,7 @@ class Acknowledgement(_message.Message):
         attempt: Global___Attempt | None = ...,
         done: _builtins.bool = ...,
         confirmation_code: _builtins.str = ...,
-        story: _abc.Iterable[_vector_clock_pb2.StoryEvent] | None = ...,
+        story: _abc.Iterable[_builtins.bytes] | None = ...,
         finished: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015

@@ -11,12 +11,11 @@ from utils.pb.convert import (
     instrument_to_proto,
     packed_clock_from_proto,
     packed_clock_to_proto,
+    packed_story_from_proto,
     priced_item_from_proto,
     priced_item_to_proto,
     reason_from_proto,
     reason_to_proto,
-    story_from_proto,
-    story_to_proto,
 )
 from utils.rpc.errors import InvalidArgument
 from utils.two_phase_commit.messages import (
@@ -146,7 +145,7 @@ def acknowledgement_to_proto(acknowledgement: Acknowledgement) -> pb.Acknowledge
         done=acknowledgement.done,
         confirmation_code=acknowledgement.confirmation_code,
         finished=acknowledgement.finished,
-        story=story_to_proto(acknowledgement.story),
+        story=acknowledgement.story,
     )
 
 
@@ -156,7 +155,7 @@ def acknowledgement_from_proto(message: pb.Acknowledgement) -> Acknowledgement:
         message.done,
         message.confirmation_code,
         message.finished,
-        story_from_proto(message.story),
+        packed_story_from_proto(message.story),
     )
 
 

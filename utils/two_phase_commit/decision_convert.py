@@ -5,7 +5,7 @@ Every `..._from_proto` raises InvalidArgument for what is missing or out of its 
 
 from utils.domain.order import ORDER_ID, REASONS_MAX
 from utils.pb import decision_log_pb2 as pb
-from utils.pb.convert import reason_from_proto, reason_to_proto, story_from_proto, story_to_proto
+from utils.pb.convert import packed_story_from_proto, reason_from_proto, reason_to_proto
 from utils.rpc.errors import InvalidArgument
 from utils.two_phase_commit.actions import OrderDecision
 from utils.two_phase_commit.convert import attempt_from_proto, attempt_to_proto
@@ -37,7 +37,7 @@ def order_decision_to_proto(decision: OrderDecision) -> pb.OrderDecision:
         position=decision.position,
         commit=decision.commit,
         reasons=[reason_to_proto(reason) for reason in decision.reasons],
-        story=story_to_proto(decision.story),
+        story=decision.story,
     )
 
 
@@ -49,7 +49,7 @@ def order_decision_from_proto(message: pb.OrderDecision) -> OrderDecision:
         message.position,
         message.commit,
         tuple(reason_from_proto(reason) for reason in message.reasons),
-        story_from_proto(message.story),
+        packed_story_from_proto(message.story),
     )
 
 
