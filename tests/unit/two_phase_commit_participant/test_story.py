@@ -1,7 +1,7 @@
 """A participant's events: one for each change of what it remembers of an order, whatever comes twice or late."""
 
 import msgspec
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tests.unit.two_phase_commit_participant.fake_business import BUSY, NO, YES, FakeBusiness
 from tests.unit.two_phase_commit_participant.words import abort, attempt, commit
@@ -80,6 +80,7 @@ attempts = st.builds(attempt, st.integers(1, 2), epoch=st.integers(1, 2))
 messages = st.tuples(st.sampled_from(["prepare", "commit", "abort"]), attempts, st.sampled_from([YES, YES, NO, BUSY]))
 
 
+@settings(deadline=None)
 @given(st.lists(messages, max_size=15))
 def test_the_clock_counts_the_changes_and_nothing_else(history: list[tuple[str, Attempt, object]]) -> None:
     business = FakeBusiness()
