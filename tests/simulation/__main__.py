@@ -14,6 +14,7 @@ import sys
 import structlog
 
 from tests.simulation import campaign, planting
+from tests.simulation.planted import PLANTED_BUGS
 from tests.simulation.simulation import Simulation
 
 
@@ -29,7 +30,7 @@ def main() -> int:
     # The nodes log as in production; only a broken invariant is worth reading here.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     if arguments.planted is not None:
-        kills = planting.plant_all(arguments.planted)
+        kills = planting.plant_all(PLANTED_BUGS, arguments.planted)
         return 0 if all(kill.is_killed for kill in kills) else 1
     if arguments.seeds == 1 and not arguments.new_base:
         print(Simulation(arguments.seed).run())
@@ -44,7 +45,7 @@ def _run_all(first_seed: int, seeds: int) -> int:
         print(f"{count:10d} {what}")
     print(f"{findings}; {findings.played} seeds played, {findings.cpu_s / findings.played:.3f} s of CPU each")
     scenarios = planting.run_scenarios()
-    kills = planting.plant_all()
+    kills = planting.plant_all(PLANTED_BUGS)
     result = {
         "seeds": findings.counted,
         "simulated_hours": round(findings.simulated_s / 3600, 2),

@@ -87,11 +87,9 @@ def plant(bug: PlantedBug) -> Kill:
     return Kill(bug, isinstance(error, AssertionError) or did_not_raise, how if error else "it survives")
 
 
-def plant_all(name: str = "") -> list[Kill]:
+def plant_all(planted: Sequence[PlantedBug], name: str = "") -> list[Kill]:
     """Every planted bug, or the one of that name, each with what became of it, which is printed too."""
-    from tests.simulation.planted import PLANTED_BUGS  # noqa: PLC0415 they import the tests that they plant bugs under
-
-    bugs = [bug for bug in PLANTED_BUGS if name in ("", bug.name)]
+    bugs = [bug for bug in planted if name in ("", bug.name)]
     assert bugs, f"there is no planted bug called {name}"
     clean = _run(sorted({bug.killer for bug in bugs}))
     assert not clean.failed, f"without any bug: {clean.error}"

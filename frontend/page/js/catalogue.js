@@ -1,4 +1,4 @@
-// The shelf: every book with its price and stock as they are now; or those that fit the search, best first.
+// The shelf: every book with its price and stock as they are now, and the search in it.
 
 import { listBooks } from "./shop.js";
 import { hueOf, money, searchable } from "./text.js";
@@ -9,6 +9,7 @@ const FEW_COPIES = 5;
 
 const shelf = document.getElementById("shelf");
 const status = document.getElementById("catalogue-status");
+const search = document.getElementById("search");
 const showAll = document.getElementById("show-all");
 const template = document.getElementById("book-template");
 
@@ -17,14 +18,11 @@ export class Catalogue extends EventTarget {
   #cards = new Map();
   #all = false;
   #away = false;
-  #search;
 
-  constructor(search, onAdd) {
+  constructor(onAdd) {
     super();
-    this.#search = search;
     this.onAdd = onAdd;
-    search.addEventListener("change", () => this.#filter());
-    search.addEventListener("leave", () => shelf.querySelector("li:not([hidden]) .add-button:enabled")?.focus());
+    search.addEventListener("input", () => this.#filter());
     showAll.addEventListener("click", () => {
       // The focus goes on to the first book that was not there before.
       const next = shelf.querySelector("li[hidden] .add-button");
@@ -102,7 +100,11 @@ export class Catalogue extends EventTarget {
       button.className = "subject";
       button.textContent = subject;
       button.setAttribute("aria-label", `Search for ${subject}`);
-      button.addEventListener("click", () => this.#search.set(subject));
+      button.addEventListener("click", () => {
+        search.value = subject;
+        this.#filter();
+        search.focus();
+      });
       part(".subjects").append(button, " ");
     }
     const add = part(".add-button");
@@ -116,27 +118,18 @@ export class Catalogue extends EventTarget {
   }
 
   #filter() {
-    const { text, found } = this.#search;
-    const wanted = searchable(text).split(/\s+/).filter(Boolean);
-    const named = [...this.#cards.values()].filter((card) => wanted.every((word) => card.words.includes(word)));
-    const about = found.map((title) => this.#cards.get(title)).filter((card) => card && !named.includes(card));
-    const shown = [...named, ...about];
-    const rest = [...this.#cards.values()].filter((card) => !shown.includes(card));
-    const focused = document.activeElement;
-    [...shown, ...rest].forEach((card, place) => {
-      card.element.hidden = place >= (this.#all ? shown.length : Math.min(shown.length, SHOWN_AT_FIRST));
-      if (shelf.children[place] !== card.element) {
-        shelf.insertBefore(card.element, shelf.children[place] ?? null);
-      }
-    });
-    // An element that is moved loses the focus.
-    if (shelf.contains(focused)) {
-      focused.focus();
+    const wanted = searchable(search.value).split(/\s+/).filter(Boolean);
+    let found = 0;
+    for (const card of this.#cards.values()) {
+      const fits = wanted.every((word) => card.words.includes(word));
+      found += fits;
+      card.element.hidden = !fits || (!this.#all && found > SHOWN_AT_FIRST);
     }
-    showAll.hidden = this.#all || shown.length <= SHOWN_AT_FIRST;
-    showAll.textContent = `Show all ${shown.length} books`;
+    showAll.hidden = this.#all || found <= SHOWN_AT_FIRST;
+    showAll.textContent = `Show all ${found} books`;
     if (!this.#away) {
-      this.#tell(wanted.length ? foundText(this.#search, named.length, about.length) : titlesText(shown.length));
+      const none = wanted.length ? `No book fits “${search.value.trim()}”.` : "There are no books at the moment.";
+      this.#tell(found === 0 ? none : wanted.length ? `${found} found` : `${found} titles`);
     }
   }
 
@@ -151,18 +144,6 @@ function write(element, text) {
   if (element.textContent !== text) {
     element.textContent = text;
   }
-}
-
-function titlesText(count) {
-  return count === 0 ? "There are no books at the moment." : `${count} titles`;
-}
-
-function foundText({ text, state }, named, about) {
-  const how = state === "full-text" ? "mention it" : "are about it";
-  const parts = [named && `${named} found`, about && `${about}${named ? " more" : ""} that ${how}`].filter(Boolean);
-  const none = state === "asking" ? "Searching…" : `No book fits “${text}”.`;
-  const words = state === "away" ? " (Only titles, authors and subjects were searched.)" : "";
-  return (parts.join(", ") || none) + words;
 }
 
 function stockText(stock) {

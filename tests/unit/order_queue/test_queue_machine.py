@@ -7,7 +7,9 @@ from order_queue.commands import (
     Bounds,
     Command,
     Completed,
+    Forgot,
     Full,
+    InArchive,
     Marked,
     Registered,
     ResultAlarm,
@@ -205,3 +207,25 @@ def test_a_snapshot_of_the_first_version_is_read() -> None:
     del state["forgotten"]
     machine.restore(msgspec.msgpack.encode(state | {"version": 1}))
     assert machine.snapshot() == older.snapshot()
+
+
+def test_a_forgotten_order_does_not_run_again() -> None:
+    machine = words.machine()
+    machine.apply(1, encode(words.enqueue(1)))
+    machine.apply(2, encode(words.complete(words.approved(1))))
+    machine.apply(3, encode(words.mark_recorded(2)))
+    assert machine.apply(4, encode(words.forget(2))) == Forgot(1)
+    assert machine.apply(5, encode(words.enqueue(1))) == InArchive()
+    assert machine.apply(6, encode(words.rejection(1))) == InArchive()
+    assert (machine.pending_count, machine.ended_count) == (0, 1)
+
+
+def test_nothing_is_forgotten_that_postgresql_may_not_have() -> None:
+    machine = words.machine()
+    for number in (1, 2):
+        machine.apply(number, encode(words.enqueue(number)))
+        machine.apply(10 + number, encode(words.complete(words.approved(number))))
+    machine.apply(20, encode(words.mark_recorded(11)))
+    assert machine.apply(21, encode(words.forget(99))) == Forgot(1)
+    assert machine.is_forgotten(words.order_id(1))
+    assert machine.record(words.order_id(2)) is not None
