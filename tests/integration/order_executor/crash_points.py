@@ -5,16 +5,16 @@ They are put between an executor and its ports: the executor itself knows nothin
 
 import asyncio
 import enum
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from order_executor.node import DATABASE, PAYMENT, ExecutorNode
-from order_executor.ports import Claimed, OrderQueue, OrderResult, Participant
+from order_executor.ports import Claimed, Election, OrderQueue, OrderResult, Participant
 from order_executor.raft_election import RaftElection
-from utils.raft.io.node import RaftNode
 from utils.two_phase_commit.actions import OrderDecision
-from utils.two_phase_commit.decision_log import Command, DecisionLog
+from utils.two_phase_commit.decision_log import Command
 from utils.two_phase_commit.messages import Acknowledgement, Decision, Transaction, Vote
 
 
@@ -52,24 +52,34 @@ class Trap(ABC):
         return self.is_armed and self.point in points
 
 
-class _CrashingElection(RaftElection):
-    def __init__(self, node: RaftNode, decisions: DecisionLog, trap: Trap) -> None:
-        super().__init__(node, decisions)
-        self._raft = node
-        self._trap = trap
+def _crashing_record(election: Election, trap: Trap) -> Callable[..., Awaitable[Sequence[OrderDecision | None]]]:
+    record = election.record
 
-    async def record(self, commands: Sequence[Command], *, epoch: int) -> Sequence[OrderDecision | None]:
-        await self._trap.spring(CrashPoint.ALL_VOTES_IN)
-        last_log_index = self._raft.status.last_log_index
-        proposal = asyncio.create_task(super().record(commands, epoch=epoch))
-        if self._trap.is_at(CrashPoint.DECISION_PROPOSED):
-            # It is in this node's log; whether in another's, too, is open.
-            while self._raft.status.last_log_index == last_log_index:  # noqa: ASYNC110 - a log tells nobody
+    async def crashing(commands: Sequence[Command], *, epoch: int) -> Sequence[OrderDecision | None]:
+        await trap.spring(CrashPoint.ALL_VOTES_IN)
+        is_proposed = _proposal_watch(election)
+        proposal = asyncio.create_task(record(commands, epoch=epoch))
+        if trap.is_at(CrashPoint.DECISION_PROPOSED):
+            while not is_proposed():  # noqa: ASYNC110 - a log tells nobody
                 await asyncio.sleep(0)
-            await self._trap.crash()
+            await trap.crash()
         result = await proposal
-        await self._trap.spring(CrashPoint.DECISION_COMMITTED)
+        await trap.spring(CrashPoint.DECISION_COMMITTED)
         return result
+
+    return crashing
+
+
+def _proposal_watch(election: Election) -> Callable[[], bool]:
+    """Whether what is proposed from now on is under way; whether it will be recorded is open."""
+    if isinstance(election, RaftElection):
+        raft = election._node
+        last_log_index = raft.status.last_log_index  # type: ignore[attr-defined]
+        # In this node's log.
+        return lambda: raft.status.last_log_index > last_log_index  # type: ignore[attr-defined]
+    turns = itertools.count()
+    # The call is on the wire to the database.
+    return lambda: next(turns) > 3
 
 
 class _CrashingParticipant:
@@ -112,16 +122,10 @@ class _CrashingQueue:
         return done
 
 
-def raft_of(node: ExecutorNode) -> RaftNode:
-    assert isinstance(node.election, RaftElection)
-    assert isinstance(node.election._node, RaftNode)
-    return node.election._node
-
-
 def install(node: ExecutorNode, trap: Trap) -> None:
     """Puts the trap between the node's executor and its ports."""
     executor = node.executor
-    executor._election = _CrashingElection(raft_of(node), node.election.decisions, trap)
+    node.election.record = _crashing_record(node.election, trap)  # type: ignore[method-assign, assignment]
     executor._queue = _CrashingQueue(executor._queue, trap)
     executor._participants = {
         name: _CrashingParticipant(executor._participants[name], name, trap) for name in (DATABASE, PAYMENT)

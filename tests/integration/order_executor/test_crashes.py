@@ -84,12 +84,15 @@ def leader(nodes: dict[ExecutorNode, asyncio.Task[None]]) -> ExecutorNode | None
     return next((node for node, task in nodes.items() if node.election.status.ready and not task.done()), None)
 
 
+@pytest.mark.parametrize("election", ["raft", "bully"])
 @pytest.mark.parametrize(("point", "first"), ROWS)
-async def test_the_next_leader_ends_what_a_dead_one_began(point: CrashPoint, first: str, tmp_path: Path) -> None:
+async def test_the_next_leader_ends_what_a_dead_one_began(
+    point: CrashPoint, first: str, election: str, tmp_path: Path
+) -> None:
     world = world_with_orders()
     async with neighbours(world) as served:
         trap = TaskTrap(point, first)
-        environments = executor_environments(served, str(tmp_path))
+        environments = executor_environments(served, str(tmp_path), EXECUTOR_ELECTION=election)
         async with executors(environments, trap) as nodes:
             await asyncio.wait_for(trap.caught, 20)
             dead = leader(nodes)
@@ -98,10 +101,11 @@ async def test_the_next_leader_ends_what_a_dead_one_began(point: CrashPoint, fir
             assert unfinished > 0 or point is CrashPoint.COMPLETED
             nodes[dead].cancel()
             await asyncio.wait((nodes[dead],))
-            others = [node for node in nodes if node is not dead]
             await eventually(lambda: world.queue.is_done, "all orders end")
             await eventually(
-                lambda: all(node.election.decisions.finished_count == ORDERS for node in others),
+                lambda: (
+                    (successor := leader(nodes)) is not None and successor.election.decisions.finished_count == ORDERS
+                ),
                 "all are recorded as finished",
             )
             await end_doubts(world, addresses(environments))
