@@ -1,5 +1,5 @@
 # Each target sets up whatever it needs: Python 3.11+, make and a package registry are enough.
-.PHONY: help setup up down reset status test test-fast check format proto bench bench-fraud bench-raft chaos last-copy sim planted model linearizability
+.PHONY: help setup up down reset status test test-fast check format proto bench bench-fraud bench-suggest bench-raft chaos last-copy sim planted model linearizability
 .DEFAULT_GOAL := help
 
 export UV_PYTHON_DOWNLOADS := never
@@ -60,6 +60,9 @@ bench-fraud: setup ## Prints precision and recall of fraud detection on a labell
 
 bench-raft: setup ## Compares utils/raft with pysyncobj and etcd (SECONDS=n, FAILOVERS=n, RIVALS=pysyncobj,etcd)
 	@$(PYTHON) -m benchmarks.raft $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FAILOVERS),--failovers $(FAILOVERS)) $(if $(RIVALS),--rivals $(RIVALS))
+
+bench-suggest: setup ## Prints how well books are found and recommended, and how fast
+	@$(PYTHON) -m benchmarks.suggestions
 
 chaos: setup ## Breaks a bookstore of its own while clients order, and checks every promise (CYCLES=n, SEED=n)
 	@$(PYTHON) -m tests.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))

@@ -53,7 +53,7 @@ class StoreUnavailableError(Exception):
 
 def text_of(book: CatalogueBook) -> str:
     """What a book's vector is computed from."""
-    return f"{book.title} by {book.author}. {book.description}"
+    return f"{book.title} by {book.author}. {', '.join(book.subjects)}. {book.description}"
 
 
 def digest_of(text: str) -> bytes:

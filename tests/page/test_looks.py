@@ -30,8 +30,15 @@ def whole_shelf(page: Page) -> None:
 
 
 def search_in_vain(page: Page) -> None:
-    page.get_by_role("searchbox").fill("no such book")
-    expect(page.locator("#catalogue-status")).to_have_text("No book fits “no such book”.")
+    page.get_by_role("searchbox").fill("football results")
+    expect(page.locator("#catalogue-status")).to_have_text("No book fits “football results”.")
+
+
+def search_in_plain_words(page: Page) -> None:
+    expect(page.locator("#recommended")).to_be_visible()
+    page.get_by_role("searchbox").fill("stranded on the red planet")
+    # By meaning, or by words while the first vectors are computed.
+    expect(page.locator("#catalogue-status")).to_have_text(re.compile(r"^\d+ that (are about|mention) it$"))
 
 
 def approved(page: Page) -> None:
@@ -47,7 +54,7 @@ def rejected(page: Page) -> None:
     expect_rejected(page, "Tell us your name.")
 
 
-STATES = (first_sight, whole_shelf, search_in_vain, approved, rejected)
+STATES = (first_sight, whole_shelf, search_in_vain, search_in_plain_words, approved, rejected)
 
 
 @pytest.fixture(params=["light", "dark"])

@@ -1,4 +1,4 @@
-// The shelf: every book with its price and stock as they are now, and the search in it.
+// The shelf: every book with its price and stock as they are now; or those that fit the search, best first.
 
 import { listBooks } from "./shop.js";
 import { hueOf, money, searchable } from "./text.js";
@@ -9,7 +9,6 @@ const FEW_COPIES = 5;
 
 const shelf = document.getElementById("shelf");
 const status = document.getElementById("catalogue-status");
-const search = document.getElementById("search");
 const showAll = document.getElementById("show-all");
 const template = document.getElementById("book-template");
 
@@ -18,11 +17,14 @@ export class Catalogue extends EventTarget {
   #cards = new Map();
   #all = false;
   #away = false;
+  #search;
 
-  constructor(onAdd) {
+  constructor(search, onAdd) {
     super();
+    this.#search = search;
     this.onAdd = onAdd;
-    search.addEventListener("input", () => this.#filter());
+    search.addEventListener("change", () => this.#filter());
+    search.addEventListener("leave", () => shelf.querySelector("li:not([hidden]) .add-button:enabled")?.focus());
     showAll.addEventListener("click", () => {
       // The focus goes on to the first book that was not there before.
       const next = shelf.querySelector("li[hidden] .add-button");
@@ -100,11 +102,7 @@ export class Catalogue extends EventTarget {
       button.className = "subject";
       button.textContent = subject;
       button.setAttribute("aria-label", `Search for ${subject}`);
-      button.addEventListener("click", () => {
-        search.value = subject;
-        this.#filter();
-        search.focus();
-      });
+      button.addEventListener("click", () => this.#search.set(subject));
       part(".subjects").append(button, " ");
     }
     const add = part(".add-button");
@@ -118,18 +116,27 @@ export class Catalogue extends EventTarget {
   }
 
   #filter() {
-    const wanted = searchable(search.value).split(/\s+/).filter(Boolean);
-    let found = 0;
-    for (const card of this.#cards.values()) {
-      const fits = wanted.every((word) => card.words.includes(word));
-      found += fits;
-      card.element.hidden = !fits || (!this.#all && found > SHOWN_AT_FIRST);
+    const { text, found } = this.#search;
+    const wanted = searchable(text).split(/\s+/).filter(Boolean);
+    const named = [...this.#cards.values()].filter((card) => wanted.every((word) => card.words.includes(word)));
+    const about = found.map((title) => this.#cards.get(title)).filter((card) => card && !named.includes(card));
+    const shown = [...named, ...about];
+    const rest = [...this.#cards.values()].filter((card) => !shown.includes(card));
+    const focused = document.activeElement;
+    [...shown, ...rest].forEach((card, place) => {
+      card.element.hidden = place >= (this.#all ? shown.length : Math.min(shown.length, SHOWN_AT_FIRST));
+      if (shelf.children[place] !== card.element) {
+        shelf.insertBefore(card.element, shelf.children[place] ?? null);
+      }
+    });
+    // An element that is moved loses the focus.
+    if (shelf.contains(focused)) {
+      focused.focus();
     }
-    showAll.hidden = this.#all || found <= SHOWN_AT_FIRST;
-    showAll.textContent = `Show all ${found} books`;
+    showAll.hidden = this.#all || shown.length <= SHOWN_AT_FIRST;
+    showAll.textContent = `Show all ${shown.length} books`;
     if (!this.#away) {
-      const none = wanted.length ? `No book fits “${search.value.trim()}”.` : "There are no books at the moment.";
-      this.#tell(found === 0 ? none : wanted.length ? `${found} found` : `${found} titles`);
+      this.#tell(wanted.length ? foundText(this.#search, named.length, about.length) : titlesText(shown.length));
     }
   }
 
@@ -144,6 +151,18 @@ function write(element, text) {
   if (element.textContent !== text) {
     element.textContent = text;
   }
+}
+
+function titlesText(count) {
+  return count === 0 ? "There are no books at the moment." : `${count} titles`;
+}
+
+function foundText({ text, state }, named, about) {
+  const how = state === "full-text" ? "mention it" : "are about it";
+  const parts = [named && `${named} found`, about && `${about}${named ? " more" : ""} that ${how}`].filter(Boolean);
+  const none = state === "asking" ? "Searching…" : `No book fits “${text}”.`;
+  const words = state === "away" ? " (Only titles, authors and subjects were searched.)" : "";
+  return (parts.join(", ") || none) + words;
 }
 
 function stockText(stock) {

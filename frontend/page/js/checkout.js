@@ -19,7 +19,7 @@ export class Checkout {
   #onEnd;
   #inFlight = false;
 
-  // `onEnd` is called when an order has ended: the stock is another one now.
+  // `onEnd` is called with an order that has ended: the stock is another one now.
   constructor(basket, onEnd) {
     this.#basket = basket;
     this.#onEnd = onEnd;
@@ -80,10 +80,9 @@ export class Checkout {
         line.textContent = WAITING[state];
       }
     });
-    this.#onEnd();
+    this.#onEnd(order);
     if (order.status === "Order Approved") {
       showApproved(box, order);
-      showSuggestions(order.suggestedBooks, this.#basket);
       this.#basket.clear();
     } else {
       $("progress").replaceChildren();
@@ -192,22 +191,6 @@ function showApproved(box, order) {
   }
   box.replaceChildren(...parts);
   box.scrollIntoView({ block: "nearest" });
-}
-
-function showSuggestions(books, basket) {
-  const items = books.map((book) => {
-    const item = element("li");
-    const text = element("div");
-    text.append(element("strong", "", book.title), element("span", "", book.author));
-    const add = element("button", "quiet-button", "Add");
-    add.type = "button";
-    add.setAttribute("aria-label", `Add ${book.title} to the basket`);
-    add.addEventListener("click", () => basket.add(book.title));
-    item.append(text, add);
-    return item;
-  });
-  $("suggestions").replaceChildren(...items);
-  $("recommendations").hidden = items.length === 0;
 }
 
 function showProblem(heading, sentence, reasons = [], orderId = null) {

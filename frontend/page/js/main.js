@@ -4,13 +4,23 @@ import { Basket } from "./basket.js";
 import { BasketView } from "./basket_view.js";
 import { Catalogue } from "./catalogue.js";
 import { Checkout } from "./checkout.js";
+import { Recommendations } from "./recommendations.js";
+import { Search } from "./search.js";
 
 const basket = new Basket();
-const catalogue = new Catalogue((title) => basket.add(title));
+const catalogue = new Catalogue(new Search(), (title) => basket.add(title));
 const basketView = new BasketView(basket, catalogue);
-const checkout = new Checkout(basket, () => catalogue.refresh());
+const recommendations = new Recommendations(basket);
+const checkout = new Checkout(basket, (order) => {
+  recommendations.showSuggested(order.suggestedBooks);
+  catalogue.refresh();
+});
 
-catalogue.addEventListener("change", () => basketView.show());
+// The shop answers: prices and stock are known, and what it could not recommend before it may recommend now.
+catalogue.addEventListener("change", () => {
+  basketView.show();
+  recommendations.refresh();
+});
 basketView.show();
 catalogue.start();
 checkout.resume();

@@ -1,6 +1,9 @@
 // The orchestrator, as utils/api/bookstore.yaml describes it.
 
 const TIMEOUT_MS = 15_000;
+const QUERY_LENGTH_MAX = 200;
+const FOUND_MAX = 20;
+const TITLES_MAX = 100;
 
 let origin = "";
 
@@ -24,6 +27,18 @@ export async function listBooks() {
   return (await ask("/books")).books;
 }
 
+// Books for what somebody writes, best first, and how they were found: "semantic" or "full-text".
+export function searchBooks(text, signal) {
+  return ask(`/books/search?${new URLSearchParams({ q: text.slice(0, QUERY_LENGTH_MAX), limit: FOUND_MAX })}`, { signal });
+}
+
+// Books that go with the titles in a basket, best first.
+export function recommendBooks(titles, limit, signal) {
+  const query = new URLSearchParams(titles.slice(0, TITLES_MAX).map((title) => ["title", title]));
+  query.set("limit", limit);
+  return ask(`/books/recommendations?${query}`, { signal });
+}
+
 // The id of the accepted order. The same key and body may be sent again: they make one order.
 export async function placeOrder(bodyText, key) {
   const answer = await ask("/v2/checkout", {
@@ -38,12 +53,13 @@ export function getOrder(orderId) {
   return ask(`/v2/orders/${encodeURIComponent(orderId)}`);
 }
 
-async function ask(path, options = {}) {
+async function ask(path, { signal, ...options } = {}) {
   let response;
   let answer;
   try {
     origin ||= await findOrigin();
-    response = await fetch(origin + path, { ...options, signal: AbortSignal.timeout(TIMEOUT_MS), cache: "no-store" });
+    const signals = [AbortSignal.timeout(TIMEOUT_MS), ...(signal ? [signal] : [])];
+    response = await fetch(origin + path, { ...options, signal: AbortSignal.any(signals), cache: "no-store" });
     answer = await response.json();
   } catch (error) {
     throw new ShopError("away", `No answer from the shop: ${error.message}`);

@@ -1,10 +1,12 @@
 """An orchestrator whose answers a test chooses, over real HTTP with CORS, as utils/api/bookstore.yaml describes it."""
 
+import contextlib
 import json
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from utils.catalogue import load_catalogue
 
@@ -57,6 +59,17 @@ class FakeOrchestrator:
     order_states: list[dict[str, Any]] = field(default_factory=lambda: [PENDING, APPROVED])
     stock: dict[str, int] = field(default_factory=dict)
     posted: list[Posted] = field(default_factory=list)
+    # Titles that are found for a query, and how; what is not here finds nothing.
+    found: dict[str, list[str]] = field(default_factory=dict)
+    ranking: str = "semantic"
+    # Titles that are recommended for any basket, less its own.
+    recommended: list[str] = field(default_factory=list)
+    searches: list[str] = field(default_factory=list)
+    baskets: list[list[str]] = field(default_factory=list)
+    # Search and recommendations answer 503.
+    guide_away: bool = False
+    # Queries whose answers wait until the test lets them go.
+    held: dict[str, threading.Event] = field(default_factory=dict)
     # Hang up in place of an answer to a checkout: after it was read.
     hang_up: int = 0
     # Orders stay pending until this is set.
@@ -101,11 +114,33 @@ class FakeOrchestrator:
             ],
         }
 
+    def search(self, query: str) -> tuple[int, dict[str, Any]]:
+        self.searches.append(query)
+        if query in self.held:
+            self.held[query].wait(20)
+        if self.guide_away:
+            return 503, refusal("unavailable", "Books cannot be searched or recommended at the moment.")
+        return 200, {"books": _named(self.found.get(query, [])), "ranking": self.ranking}
+
+    def recommend(self, titles: list[str], limit: int) -> tuple[int, dict[str, Any]]:
+        self.baskets.append(titles)
+        if self.guide_away:
+            return 503, refusal("unavailable", "Books cannot be searched or recommended at the moment.")
+        books = _named([title for title in self.recommended if title not in titles][:limit])
+        return 200, {"books": books, "source": "vectors"}
+
     def order(self) -> dict[str, Any]:
         """The next state; the last one stays."""
         if not self.may_end.is_set():
             return PENDING
         return self.order_states.pop(0) if len(self.order_states) > 1 else self.order_states[0]
+
+
+def _named(titles: list[str]) -> list[dict[str, str]]:
+    books = {book.title: book for book in BOOKS}
+    return [
+        {"bookId": book.book_id, "title": book.title, "author": book.author} for book in map(books.__getitem__, titles)
+    ]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -120,8 +155,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_GET(self) -> None:
-        if self.path == "/books":
+        url = urlsplit(self.path)
+        query = parse_qs(url.query)
+        if url.path == "/books":
             self._answer(200, self.orchestrator.books())
+        elif url.path == "/books/search":
+            self._answer(*self.orchestrator.search(query["q"][0]))
+        elif url.path == "/books/recommendations":
+            self._answer(*self.orchestrator.recommend(query["title"], int(query["limit"][0])))
         elif self.path == f"/v2/orders/{ORDER_ID}":
             self._answer(200, self.orchestrator.order())
         else:
@@ -143,6 +184,11 @@ class _Handler(BaseHTTPRequestHandler):
         super().end_headers()
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
+        # A browser that cancels its request does not read the answer.
+        with contextlib.suppress(ConnectionError):
+            self._send(status, body)
+
+    def _send(self, status: int, body: dict[str, Any]) -> None:
         encoded = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

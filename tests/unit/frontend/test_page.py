@@ -1,60 +1,17 @@
 """The page in a real browser, against an orchestrator whose answers are chosen."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from frontend.server import PageServer
-from tests.support.chromium import TIMEOUT_MS, hook, launched_chromium, needs_chromium, press
+from tests.support.chromium import hook, needs_chromium, press
 from tests.unit.frontend.fake_orchestrator import APPROVED, BOOKS, ORDER_ID, FakeOrchestrator, refusal, rejected
+from tests.unit.frontend.visit import opened
 
 pytestmark = [pytest.mark.slow, needs_chromium]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched_chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def shop() -> Iterator[FakeOrchestrator]:
-    fake = FakeOrchestrator()
-    fake.start()
-    yield fake
-    fake.stop()
-
-
-@pytest.fixture
-def url(shop: FakeOrchestrator) -> Iterator[str]:
-    server = PageServer("127.0.0.1", 0, shop.port)
-    server.start()
-    yield f"http://127.0.0.1:{server.port}/"
-    server.stop()
-
-
-def opened(browser: Browser, url: str, **options: Any) -> Page:
-    page = browser.new_context(**options).new_page()
-    page.set_default_timeout(TIMEOUT_MS)
-    page.goto(url)
-    expect(page.locator(".book").first).to_be_visible()
-    return page
-
-
-@pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[Page]:
-    page = opened(browser, url)
-    hook(page, "terms-accepted").check()
-    defects: list[str] = []
-    page.on("pageerror", lambda error: defects.append(str(error)))
-    page.on("console", lambda message: defects.append(message.text) if "Content Security" in message.text else None)
-    yield page
-    page.context.close()
-    assert defects == []
 
 
 def test_terms_are_for_the_customer_to_accept(browser: Browser, url: str, shop: FakeOrchestrator) -> None:
