@@ -1,12 +1,14 @@
 """Brings the catalogue and its vectors into PostgreSQL, whenever it is there, and says whether it has the books."""
 
 import asyncio
+import os
+import threading
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from suggestions.book_store import BookStore, StoreUnavailableError, digest_of, text_of
 from suggestions.encoder import Encoder, EncoderError
-from suggestions.query_encoder import background_thread
 from utils.catalogue import CatalogueBook
 from utils.observe.logging import get_logger
 
@@ -16,6 +18,8 @@ SEED_TIMEOUT_S: Final = 20.0
 QUERY_TIMEOUT_S: Final = 2.0
 CHECK_INTERVAL_S: Final = 2.0
 RETRY_INTERVAL_S: Final = 0.5
+# Checkouts and searches go first: the books' vectors take the processor's time that nobody else wants.
+ENCODER_NICENESS: Final = 19
 
 
 class Indexer:
@@ -94,7 +98,8 @@ class Indexer:
     async def _compute(self, missing: Sequence[CatalogueBook], encoder: Encoder) -> None:
         loop = asyncio.get_running_loop()
         started_at = loop.time()
-        thread = background_thread("indexer")
+        # A thread of its own, which ends with the work: only its own priority is lowered.
+        thread = ThreadPoolExecutor(1, thread_name_prefix="indexer", initializer=_lower_priority)
         log.info("computing vectors", books=len(missing))
         try:
             for book in missing:
@@ -104,3 +109,8 @@ class Indexer:
             # Not waited for: the event loop has orders to serve.
             thread.shutdown(wait=False, cancel_futures=True)
         log.info("vectors are stored", books=len(missing), duration_s=round(loop.time() - started_at, 1))
+
+
+def _lower_priority() -> None:
+    # On Linux priorities belong to threads, and this is the thread's own number.
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), ENCODER_NICENESS)

@@ -1,8 +1,6 @@
 """The encoder at work: loaded once in the background, and asked for the vectors of what visitors search for."""
 
 import asyncio
-import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -19,8 +17,6 @@ IN_FLIGHT_MAX: Final = 4
 WAIT_S_MAX: Final = 0.5
 # Some 12 kB each.
 VECTORS_CACHED_MAX: Final = 1_024
-# Checkouts go first: what nobody waits for takes the processor's time that nobody else wants.
-BACKGROUND_NICENESS: Final = 19
 
 
 class EncoderNotReadyError(Exception):
@@ -32,7 +28,7 @@ class EncoderBusyError(Exception):
 
 
 class QueryEncoder:
-    """Belongs to one event loop, which it never blocks: loading and encoding have a thread each."""
+    """Belongs to one event loop, which it never blocks: loading and encoding have a thread."""
 
     def __init__(self, open_encoder: Callable[[], Encoder]) -> None:
         self._open_encoder = open_encoder
@@ -63,14 +59,11 @@ class QueryEncoder:
     async def _load(self) -> Encoder:
         loop = asyncio.get_running_loop()
         started_at = loop.time()
-        thread = background_thread("encoder loading")
         try:
-            self._encoder = await loop.run_in_executor(thread, self._open_encoder)
+            self._encoder = await loop.run_in_executor(self._thread, self._open_encoder)
         except EncoderError:
             log.exception("the encoder cannot be loaded: search goes by words")
             raise
-        finally:
-            thread.shutdown(wait=False, cancel_futures=True)
         log.info("the encoder is loaded", duration_s=round(loop.time() - started_at, 1))
         return self._encoder
 
@@ -85,13 +78,3 @@ class QueryEncoder:
         finally:
             self._in_flight -= 1
         return vector
-
-
-def background_thread(name: str) -> ThreadPoolExecutor:
-    """One thread of low priority, of its own, which ends with its work."""
-    return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=_lower_priority)
-
-
-def _lower_priority() -> None:
-    # On Linux priorities belong to threads, and this is the thread's own number.
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND_NICENESS)
