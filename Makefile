@@ -59,7 +59,7 @@ bench-fraud: setup ## Prints precision and recall of fraud detection on a labell
 	@$(PYTHON) -m benchmarks.fraud $(if $(SEED),--seed $(SEED))
 
 bench-raft: setup ## Compares utils/raft with pysyncobj and etcd (SECONDS=n, FAILOVERS=n, RIVALS=pysyncobj,etcd)
-	@$(PYTHON) -m benchmarks.raft $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FAILOVERS),--failovers $(FAILOVERS)) $(if $(RIVALS),--rivals $(RIVALS))
+	@GRPC_VERBOSITY=ERROR $(PYTHON) -m benchmarks.raft $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FAILOVERS),--failovers $(FAILOVERS)) $(if $(RIVALS),--rivals $(RIVALS))
 
 bench-suggest: setup ## Prints how well books are found and recommended, and how fast
 	@$(PYTHON) -m benchmarks.suggestions

@@ -3,12 +3,14 @@
 python -m benchmarks.raft [--seconds N] [--failovers N] [--entries N] [--rivals pysyncobj,etcd]
 
 Prints commits/s and latencies at 1, 16, 64 and 1,024 in flight, the time without a leader after kill -9 of the leader
-(on a quiet machine, and beside a bookstore that takes orders), and the time from the start of three killed processes to
-the first commit. The last line is one JSON object. Nothing else should run on the machine meanwhile.
+(on a quiet machine, and beside a bookstore that takes orders) and after SIGSTOP, which no transport notices, and the
+time from the start of three killed processes to the first commit. The last line is one JSON object. Nothing else should
+run on the machine meanwhile.
 """
 
 import argparse
 import json
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ async def measure(runner: Runner, make: _System, directory: Path) -> dict[str, A
             figures["unary_64"] = await cluster.unary_load(_UNARY_IN_FLIGHT, runner.seconds)
             runner.say_figures(f"{cluster.name}, one unary RPC per command, 64 in flight", figures["unary_64"])
         failover = await runner.failover(cluster, "quiet machine")
+        failover_stopped = await runner.failover(cluster, "quiet machine", signal.SIGSTOP)
         async with busy_machine():
             failover_busy = await runner.failover(cluster, "busy machine")
     finally:
@@ -49,7 +52,13 @@ async def measure(runner: Runner, make: _System, directory: Path) -> dict[str, A
             restart_s[where] = await runner.restart_s(cluster, where.replace("_", " "))
         finally:
             await cluster.kill()
-    return summary(figures, failover_s=failover, failover_busy_s=failover_busy, restart_s=restart_s)
+    return summary(
+        figures,
+        failover_s=failover,
+        failover_stopped_s=failover_stopped,
+        failover_busy_s=failover_busy,
+        restart_s=restart_s,
+    )
 
 
 async def compare(runner: Runner, rivals: list[str]) -> dict[str, Any]:

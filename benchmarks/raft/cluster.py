@@ -1,6 +1,7 @@
 """What the bench asks of a system: three processes that can be started, loaded and killed."""
 
 import asyncio
+import signal
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
@@ -26,7 +27,7 @@ class Cluster(Protocol):
     proposers: str
 
     async def start(self) -> None:
-        """Starts every node that does not run."""
+        """Starts every node that does not run; one that is stopped is killed first."""
 
     async def first_commit(self) -> None:
         """Returns once a command that was given after the call is committed, whoever leads."""
@@ -37,8 +38,11 @@ class Cluster(Protocol):
     async def load(self, in_flight: int, *, seconds: float | None = None, count: int | None = None) -> Figures:
         """After `first_commit`, on the node that led then. Raises LostLeadershipError."""
 
-    async def kill_leader(self) -> None:
-        """kill -9 of the node that led at the last `first_commit`."""
+    async def find_leader(self) -> None:
+        """After `first_commit`: whom `strike_leader` means."""
+
+    async def strike_leader(self, number: signal.Signals) -> None:
+        """SIGKILL, which closes its port, or SIGSTOP, which does not. It is dead, or as good as dead, afterwards."""
 
     async def kill(self) -> None:
         """kill -9 of every node."""
@@ -51,12 +55,14 @@ class Process:
         self._command = command
         self._environment = environment
         self.process: asyncio.subprocess.Process | None = None
+        self.is_stopped = False
 
     @property
     def is_running(self) -> bool:
-        return self.process is not None and self.process.returncode is None
+        return self.process is not None and self.process.returncode is None and not self.is_stopped
 
     async def start(self) -> None:
+        await self.kill()
         self.process = await asyncio.create_subprocess_exec(
             *self._command,
             env=self._environment,
@@ -65,7 +71,16 @@ class Process:
             stderr=asyncio.subprocess.DEVNULL,
         )
 
+    async def strike(self, number: signal.Signals) -> None:
+        """SIGKILL or SIGSTOP; a process that is stopped does not count as running."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.is_stopped = number == signal.SIGSTOP
+        if not self.is_stopped:
+            await self.process.wait()
+
     async def kill(self) -> None:
+        self.is_stopped = False
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
@@ -154,9 +169,12 @@ class WorkerCluster:
         assert figures is not None
         return figures
 
-    async def kill_leader(self) -> None:
+    async def find_leader(self) -> None:
+        """`first_commit` has found it."""
+
+    async def strike_leader(self, number: signal.Signals) -> None:
         assert self._leader is not None
-        await self._leader.kill()
+        await self._leader.strike(number)
 
     async def kill(self) -> None:
         await asyncio.gather(*(worker.kill() for worker in self._workers.values()))

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -67,17 +68,16 @@ class EtcdCluster:
         await asyncio.gather(*(_put_until_it_is_committed(address) for address in self._nodes))
 
     async def load(self, in_flight: int, *, seconds: float | None = None, count: int | None = None) -> Figures:
-        await self._find_leader()
+        await self.find_leader()
         return await unary_load(self._leader, _PUT, put_request, in_flight, Load(seconds=seconds, count=count))
 
-    async def kill_leader(self) -> None:
-        await self._find_leader()
-        await self._nodes[self._leader].kill()
+    async def strike_leader(self, number: signal.Signals) -> None:
+        await self._nodes[self._leader].strike(number)
 
     async def kill(self) -> None:
         await asyncio.gather(*(node.kill() for node in self._nodes.values()))
 
-    async def _find_leader(self) -> None:
+    async def find_leader(self) -> None:
         etcdctl = await asyncio.create_subprocess_exec(
             *("etcdctl", "--endpoints", ",".join(self._nodes), "endpoint", "status", "--write-out", "json"),
             env={**os.environ, "ETCDCTL_API": "3"},

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import signal
 import statistics
 import time
 from collections.abc import Awaitable, Callable
@@ -43,21 +44,22 @@ class Runner:
             self.say_figures(f"{cluster.name}, {in_flight} in flight", figures[str(in_flight)])
         return figures
 
-    async def failover(self, cluster: Cluster, where: str) -> dict[str, float]:
-        """Seconds from kill -9 of the leader to the first commit of a command that was given after it."""
+    async def failover(self, cluster: Cluster, where: str, number: signal.Signals = signal.SIGKILL) -> dict[str, float]:
+        """Seconds from the signal to the leader to the first commit of a command that was given after it."""
         gaps_s = []
         for _ in range(self.failovers):
             await cluster.first_commit()
             await asyncio.sleep(random.uniform(*_REST_S))
-            await cluster.kill_leader()
-            killed_at = time.perf_counter()
+            await cluster.find_leader()
+            struck_at = time.perf_counter()
+            await cluster.strike_leader(number)
             await cluster.first_commit()
-            gaps_s.append(time.perf_counter() - killed_at)
+            gaps_s.append(time.perf_counter() - struck_at)
             await cluster.start()
             await cluster.settled()
         median_s, max_s = statistics.median(gaps_s), max(gaps_s)
         self.say(
-            f"{cluster.name}, {where}, kill -9 of the leader {len(gaps_s)} times: "
+            f"{cluster.name}, {where}, {number.name} to the leader {len(gaps_s)} times: "
             f"{median_s:.2f} s without a leader (median), {max_s:.2f} s at most"
         )
         return {"median": round(median_s, 3), "max": round(max_s, 3)}
