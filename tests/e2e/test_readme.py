@@ -14,7 +14,7 @@ import pytest
 from bookstore import state
 from bookstore.shop_client import order_body
 from bookstore.system import DB_NODES, PORTS, ports_in_use
-from tests.e2e.shop_http import check
+from tests.e2e.shop_http import checked
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
 
@@ -59,7 +59,7 @@ def running(clone: Path) -> Iterator[Path]:
 
 def order() -> str:
     response = httpx.post("http://localhost:8081/checkout", json=order_body(("Book A", 1)), timeout=60, trust_env=False)
-    check(response)
+    checked(response)
     status: str = response.json()["status"]
     return status
 

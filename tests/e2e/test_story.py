@@ -11,8 +11,9 @@ import pytest
 from bookstore.running import RunningSystem
 from bookstore.shop_client import bank_transfer_body, leader, order_body
 from bookstore.system import PAYMENT
+from tests.e2e.shop_http import exported
 from tests.e2e.waiting import eventually
-from tests.support.shiviz import LoggedEvent, parse
+from tests.support.shiviz import LoggedEvent
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
@@ -27,12 +28,6 @@ def trace(http: httpx.Client, order_id: str) -> dict[str, Any]:
     assert response.status_code == 200, response.text
     told: dict[str, Any] = response.json()
     return told
-
-
-def exported(http: httpx.Client, order_id: str) -> list[LoggedEvent]:
-    response = http.get(f"/v2/orders/{order_id}/clock", params={"format": "shiviz"})
-    assert response.status_code == 200, response.text
-    return parse(response.text)
 
 
 def has_ended(http: httpx.Client, order_id: str) -> bool:
