@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 from collections import Counter
@@ -41,6 +42,11 @@ class NodeProcess:
     def send(self, signal_number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(signal_number)
+
+    def limit_files(self, bytes_max: int) -> None:
+        assert self._process is not None
+        hard_limit = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (bytes_max, hard_limit))
 
     async def ended(self) -> tuple[int, str]:
         """Its status and what it logged, once it has ended by itself or by a signal."""
@@ -183,6 +189,17 @@ async def test_a_stopped_leader_is_replaced_and_follows_when_it_goes_on(processe
     seen = len(first.lines)
     _, second_term = await processes.leader(processes.others(first), above_term=term)
     first.send(signal.SIGCONT)
+    await first.says(lambda line: line[0] == "follows" and int(line[2]) >= second_term, after=seen)
+    await processes.check_nothing_lost()
+
+
+async def test_a_leader_whose_disk_is_full_gives_way_and_comes_back_when_there_is_space(processes: Processes) -> None:
+    first, term = await processes.leader(list(processes.nodes.values()))
+    # No file may grow: for the process that is a disk without space.
+    first.limit_files(1)
+    seen = len(first.lines)
+    _, second_term = await processes.leader(processes.others(first), above_term=term)
+    first.limit_files(resource.RLIM_INFINITY)
     await first.says(lambda line: line[0] == "follows" and int(line[2]) >= second_term, after=seen)
     await processes.check_nothing_lost()
 

@@ -30,7 +30,7 @@ class Files(Protocol):
     """Every call may raise OSError."""
 
     def make_directory(self, path: Path) -> None:
-        """With those that it lies in; nothing happens if there is one."""
+        """With those that it lies in; each new one is durable. Nothing happens if there is one."""
 
     def lock(self, path: Path) -> File:
         """Until it is closed, or the process ends. Raises BlockingIOError if another process has it."""
@@ -39,7 +39,7 @@ class Files(Protocol):
         """In the order of the names."""
 
     def read(self, path: Path, bytes_max: int = -1) -> bytes:
-        """All of it, or its first bytes."""
+        """All of it, or its first bytes: what the disk has, and not what the page cache only wants to have written."""
 
     def create(self, path: Path) -> File:
         """An empty file; if there was one of that name, it is emptied."""
@@ -83,7 +83,9 @@ class OsFiles:
     """Those of the operating system."""
 
     def make_directory(self, path: Path) -> None:
-        path.mkdir(parents=True, exist_ok=True)
+        if not path.parent.exists():
+            self.make_directory(path.parent)
+        path.mkdir(exist_ok=True)
         self.sync_directory(path.parent)
 
     def lock(self, path: Path) -> File:
@@ -100,6 +102,9 @@ class OsFiles:
 
     def read(self, path: Path, bytes_max: int = -1) -> bytes:
         with path.open("rb") as file:
+            # A process that ended after a failed sync has left pages that look as if they were written, and are not.
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             return file.read(bytes_max)
 
     def create(self, path: Path) -> File:

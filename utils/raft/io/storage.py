@@ -173,6 +173,8 @@ class FileStorage:
             raise ConfigError(f"DATA_DIR: {self._directory} is in use by another process") from None
 
     def _read(self) -> StoredState:
+        # The process may have died between a rename and this: what is read must not lose its name in a power cut.
+        self._files.sync_directory(self._directory)
         self._unlink(self._files.glob(self._directory, "*.new"))
         snapshot = self.read_snapshot()
         self._snapshot_index = snapshot.last_included_index

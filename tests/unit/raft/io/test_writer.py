@@ -1,10 +1,14 @@
 """Nothing is said before it is durable, and what comes during one sync shares the next."""
 
 import asyncio
+import errno
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
 
 from utils.raft.core.messages import Entry, EntryKind, LogBase, Message, PreVoteResponse, Snapshot
 from utils.raft.core.ready import Compaction, HardState, Ready
@@ -132,7 +136,7 @@ async def test_stopping_lets_a_write_end_and_begins_no_other() -> None:
     assert storage.writes == [(None, [1])]
 
 
-_FAILING_SYNC = """
+_FAILING_DISK = """
 import asyncio, os, sys
 from pathlib import Path
 from utils.raft.core.messages import Entry, EntryKind
@@ -140,13 +144,13 @@ from utils.raft.core.ready import HardState, Ready
 from utils.raft.io.storage import FileStorage
 from utils.raft.io.writer import LogWriter
 
-def fail(descriptor):
-    raise OSError(5, "Input/output error")
+def fail(*arguments):
+    raise OSError(int(sys.argv[3]), "the disk says so")
 
 async def main():
     storage = FileStorage(Path(sys.argv[1]), cluster_id="c", node_id="n")
     storage.open()
-    os.fdatasync = fail
+    setattr(os, sys.argv[2], fail)
     writer = LogWriter(storage, lambda ready: print("acknowledged", flush=True), lambda full: None)
     writer.start()
     writer.put(Ready(hard_state=HardState(1), entries=(Entry(1, 1, EntryKind.COMMAND, b""),)))
@@ -156,10 +160,15 @@ asyncio.run(main())
 """
 
 
-def test_a_failed_sync_ends_the_process_before_anything_is_acknowledged(tmp_path: object) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", _FAILING_SYNC, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
-    )
+@pytest.mark.parametrize(
+    ("call", "number"), [("fdatasync", errno.EIO), ("fdatasync", errno.ENOSPC), ("pwrite", errno.EIO)]
+)
+def test_a_failed_write_or_sync_ends_the_process_before_anything_is_acknowledged(
+    tmp_path: Path, call: str, number: int
+) -> None:
+    """A sync that finds no space counts among them: what was written before is in doubt, too."""
+    command = [sys.executable, "-c", _FAILING_DISK, str(tmp_path), call, str(number)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 74
     assert "acknowledged" not in ended.stdout
     assert "the log cannot be written" in ended.stdout + ended.stderr
