@@ -87,20 +87,25 @@ class Costs:
 
 def costs(system: RunningSystem) -> Costs:
     """Of all processes, since their start."""
-    since_start = Costs()
-    for process in system.state.processes:
-        if process.pid is None:
-            continue
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        for member in family:
-            times = member.cpu_times()
-            since_start.cpu_ms[_NUMBER.sub("", process.name)] += round((times.user + times.system) * 1_000)
+    since_start = Costs(cpu_ms=_cpu_ms(system))
     counters = runtime().run(_counters(system))
     since_start.counters = sum(counters.values(), Counter())
     for cluster in CLUSTERS:
         applied = [counters[node]["raft.entries_applied"] for node in system.state.nodes(cluster) if node in counters]
         since_start.entries[cluster] = max(applied, default=0)
     return since_start
+
+
+def _cpu_ms(system: RunningSystem) -> Counter[str]:
+    spent: Counter[str] = Counter()
+    for process in system.state.processes:
+        if process.pid is None:
+            continue
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        for member in family:
+            times = member.cpu_times()
+            spent[_NUMBER.sub("", process.name)] += round((times.user + times.system) * 1_000)
+    return spent
 
 
 async def _counters(system: RunningSystem) -> dict[str, Counter[str]]:
@@ -122,10 +127,10 @@ async def _counters(system: RunningSystem) -> dict[str, Counter[str]]:
 def settle(system: RunningSystem) -> None:
     """Returns when suggestions no longer compute the vectors of the books. Raises TimeoutError."""
     deadline = time.monotonic() + _QUIET_TIMEOUT_S
-    before = costs(system).cpu_ms["suggestions"]
+    before = _cpu_ms(system)["suggestions"]
     while True:
         time.sleep(1)
-        after = costs(system).cpu_ms["suggestions"]
+        after = _cpu_ms(system)["suggestions"]
         if after - before < _QUIET_CPU_MS:
             return
         if time.monotonic() > deadline:

@@ -110,20 +110,12 @@ class _Multiplex(multiplex_pb2_grpc.MultiplexServiceServicer):
         self, request_iterator: AsyncIterator[multiplex_pb2.CallBatch], context: Any
     ) -> AsyncIterator[multiplex_pb2.OutcomeBatch]:
         session = _Session(self._handlers, self._stopping)
-        ends = {asyncio.create_task(session.read(request_iterator)), asyncio.create_task(session.drained())}
+        ends = [asyncio.create_task(session.read(request_iterator)), asyncio.create_task(session.drained())]
+        for end in ends:
+            end.add_done_callback(lambda _: session.outbox.close())
         try:
-            while True:
-                outcomes = asyncio.create_task(session.outbox.take())
-                try:
-                    await asyncio.wait((outcomes, *ends), return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    # Also when the stream is cancelled; one that is done stays as it is.
-                    outcomes.cancel()
-                if not outcomes.done():
-                    if len(session.outbox):
-                        yield session.batch(await session.outbox.take())
-                    return
-                yield session.batch(outcomes.result())
+            while outcomes := await session.outbox.take():
+                yield session.batch(outcomes)
         finally:
             for end in ends:
                 end.cancel()
