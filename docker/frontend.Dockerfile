@@ -8,4 +8,4 @@ COPY frontend/nginx.conf /etc/nginx/nginx.conf
 COPY frontend/page /srv/page
 USER bookstore
 EXPOSE 80
-CMD ["nginx", "-g", "daemon off;"]
+CMD ["nginx", "-e", "/dev/stderr", "-g", "daemon off;"]

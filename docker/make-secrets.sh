@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the system's secrets at the first start, each in a file that only the services can read.
+# Makes the system's secrets at the first start, and gives each service a copy of those that it needs, in a volume that only
+# that service has.
 set -eu
 umask 077
 for name in order_id_key fraud_key postgres_password; do
@@ -8,7 +9,21 @@ for name in order_id_key fraud_key postgres_password; do
         mv "/secrets/$name.partial" "/secrets/$name"
     fi
 done
-if [ ! -s /secrets/database_url ]; then
-    echo "postgresql://bookstore:$(cat /secrets/postgres_password)@postgres:5432/postgres" >/secrets/database_url
-fi
-chmod 0444 /secrets/*
+echo "postgresql://bookstore:$(cat /secrets/postgres_password)@postgres:5432/postgres" >/secrets/database_url
+# Of the user's own: a file, or a variable. Both may be empty.
+cat /run/google_api_key >/secrets/google_api_key
+[ -s /secrets/google_api_key ] || printf %s "$GOOGLE_API_KEY" >/secrets/google_api_key
+chmod 0400 /secrets/*
+
+grant() {
+    service=$1
+    shift
+    for name in "$@"; do
+        install --mode=0444 "/secrets/$name" "/granted/$service/$name"
+    done
+}
+grant orchestrator order_id_key
+grant fraud_detection fraud_key google_api_key
+grant suggestions database_url google_api_key
+grant order_queue database_url
+grant postgres postgres_password

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from bookstore.running import RunningSystem
-from tests.page.visit import open_shop
-from tests.support.chromium import launched_chromium
+from tests.page.visit import defects_of, open_shop
+from tests.support.chromium import SCREENSHOTS, launched_chromium
 
 _T = TypeVar("_T")
 
@@ -34,9 +34,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, system: RunningSystem) -> Iterator[Page]:
     """The shop as a new customer finds it; nothing may go wrong in its scripts."""
     page = open_shop(browser, system)
-    defects: list[str] = []
-    page.on("pageerror", lambda error: defects.append(str(error)))
-    page.on("console", lambda message: defects.append(message.text) if "Content Security" in message.text else None)
+    defects = defects_of(page)
     yield page
     page.context.close()
     assert defects == []
@@ -51,7 +49,5 @@ def apart() -> Iterator[Callable[[Callable[[], _T]], _T]]:
 
 @pytest.fixture(scope="session")
 def screenshots() -> Path:
-    """Where pictures are kept for people to look at."""
-    directory = Path(__file__).resolve().parent.parent.parent / "build" / "screenshots"
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    return SCREENSHOTS

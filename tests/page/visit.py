@@ -1,16 +1,22 @@
-"""What a customer does in the shop, for the tests of this folder."""
+"""What a customer does in the shop, for tests of the page."""
 
 import json
 import re
-from typing import Any
+from typing import Any, Protocol
 
 from playwright.sync_api import Browser, Page, Request, expect
 
-from bookstore.running import RunningSystem
 from tests.support.chromium import TIMEOUT_MS, hook, press
 
 
-def open_shop(browser: Browser, system: RunningSystem, basket: dict[str, int] | None = None, **options: Any) -> Page:
+class Shop(Protocol):
+    """A system that runs, as local processes or in containers."""
+
+    @property
+    def page_url(self) -> str: ...
+
+
+def open_shop(browser: Browser, system: Shop, basket: dict[str, int] | None = None, **options: Any) -> Page:
     """A visit of its own, with `basket` (copies by title) left from the last one; the books are on the shelf."""
     page = browser.new_context(**options).new_page()
     page.set_default_timeout(TIMEOUT_MS)
@@ -20,6 +26,14 @@ def open_shop(browser: Browser, system: RunningSystem, basket: dict[str, int] | 
     page.goto(system.page_url)
     expect(page.locator(".book").first).to_be_visible()
     return page
+
+
+def defects_of(page: Page) -> list[str]:
+    """Grows with every error of the page's scripts and with whatever its security policy stops."""
+    defects: list[str] = []
+    page.on("pageerror", lambda error: defects.append(str(error)))
+    page.on("console", lambda message: defects.append(message.text) if "Content Security" in message.text else None)
+    return defects
 
 
 def order(page: Page) -> None:

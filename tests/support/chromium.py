@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -14,6 +15,10 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not in
 # Of what the page is expected to show, and of every action; a machine may be busy.
 TIMEOUT_MS: Final = 30_000
 expect.set_options(timeout=TIMEOUT_MS)
+
+
+# Pictures are kept for people to look at.
+SCREENSHOTS: Final = Path(__file__).resolve().parent.parent.parent / "build" / "screenshots"
 
 
 @contextmanager
