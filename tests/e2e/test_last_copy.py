@@ -19,7 +19,7 @@ from utils.catalogue import load_catalogue
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 BUYERS = 50
-ROUNDS = int(os.environ.get("LAST_COPY_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("LAST_COPY_ROUNDS", "10"))
 
 
 def test_each_last_copy_is_sold_to_exactly_one_of_fifty_buyers(system: RunningSystem) -> None:
