@@ -34,7 +34,7 @@ class ForgottenIds:
 
     def dump(self) -> bytes:
         """In ascending order; equal sets give equal bytes (on machines of one byte order)."""
-        return b"".join(bucket.tobytes() for bucket in self._buckets)
+        return b"".join(bucket.tobytes() for bucket in self._buckets if bucket)
 
     def __contains__(self, order_id: str) -> bool:
         number = int(order_id[:_DIGITS], 16)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from tests.simulation.loop import AFTER_WORK, BEFORE_WORK
 from tests.simulation.network import SimulatedNetwork
 from tests.simulation.node import SimulatedNode, World
+from utils.raft.core.configuration import Remove
 
 _LONGEST_BETWEEN_FAULTS_US = 1_500_000
 _LONGEST_FAULT_US = 1_500_000
@@ -41,6 +42,10 @@ class Faults:
             self._clog_links,
             self._fill_a_disk,
             self._fail_a_sync,
+            self._add_a_node,
+            self._add_a_node,
+            self._remove_a_node,
+            self._suspect_a_leader,
         )
 
     def begin(self) -> None:
@@ -75,6 +80,8 @@ class Faults:
         self._soon(1_000 if self._is_over else _LONGEST_FAULT_US, self._revive, node)
 
     def _revive(self, node: SimulatedNode) -> None:
+        if node.is_spare:
+            return
         if node.process is None:
             node.start()
             self._world.happened["restarts"] += 1
@@ -128,6 +135,28 @@ class Faults:
         if node.process is not None:
             node.stop()
             self._soon(_LONGEST_FAULT_US, self._revive, node)
+
+    # Members
+
+    def _add_a_node(self) -> None:
+        spares = [node for node in self._nodes if node.is_spare]
+        if spares:
+            spares[0].is_spare = False
+            spares[0].start()
+
+    def _remove_a_node(self) -> None:
+        """Also a leader; never below three voters. It is not told to stop: it may disrupt the others, if it can."""
+        for leader in [node for node in self._nodes if node.leads]:
+            assert leader.core is not None
+            voters = list(leader.core.configuration.voters)
+            if len(voters) > 3:
+                leader.change_membership(Remove(self._rng.choice(voters)), done=lambda: None)
+
+    def _suspect_a_leader(self) -> None:
+        """Without reason."""
+        for node in self._nodes:
+            if node.raft is not None and node.core is not None and node.core.leader_id is not None:
+                node.raft._tell_core(lambda core: core.suspect(core.leader_id or ""))
 
     # Disks
 

@@ -4,7 +4,7 @@ Besides the promises of Raft, those of the runtime: what a disk took it keeps, a
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from tests.simulation.chain import EMPTY, HashChain
 from tests.simulation.machines import Applied, SimulatedMachine, decode
@@ -13,7 +13,7 @@ from utils.raft.core.messages import Entry, EntryKind, Message, RequestVoteReque
 from utils.raft.core.ready import HardState, Role
 
 # The whole state is compared at every so many indexes, and the digest of what was done at each.
-_STATE_EVERY = 16
+_STATE_EVERY = 64
 
 
 class InvariantViolated(AssertionError):
@@ -28,7 +28,8 @@ def require(holds: bool, promise: str, detail: object) -> None:
 class Invariants:
     """Watches all nodes from outside and for ever: it sees what each has forgotten."""
 
-    def __init__(self, durable_logs: Callable[[], Sequence[HashChain]]) -> None:
+    def __init__(self, durable_logs: Callable[[], Mapping[str, HashChain]]) -> None:
+        """`durable_logs()`: by node id."""
         self._durable_logs = durable_logs
         self._leaders: dict[int, str] = {}
         self._votes: dict[tuple[str, int], str] = {}
@@ -68,12 +69,12 @@ class Invariants:
             known = self._prefixes.setdefault((entry.index, entry.term), prefix)
             require(known == prefix, "log matching", f"two logs differ at or before {entry.index} of term {entry.term}")
 
-    def elected(self, node_id: str, term: int, log: HashChain, voters: int) -> None:
+    def elected(self, node_id: str, term: int, log: HashChain, voters: Collection[str]) -> None:
         """Election Safety and Leader Completeness; a leader has the votes of its own term."""
         leader = self._leaders.setdefault(term, node_id)
         require(leader == node_id, "election safety", f"{leader} and {node_id} both lead in term {term}")
-        votes = sum(candidate == node_id for (_, voted_in), candidate in self._votes.items() if voted_in == term)
-        require(votes > voters // 2, "election by majority", f"{node_id} has {votes} votes in term {term}")
+        votes = sum(self._votes.get((voter, term)) == node_id for voter in voters)
+        require(votes > len(voters) // 2, "election by majority", f"{node_id} has {votes} votes in term {term}")
         for index in range(self.committed_index, 0, -1):
             prefix, committed_in_term = self._committed[index]
             if committed_in_term < term:
@@ -97,7 +98,8 @@ class Invariants:
                 same = self._committed[position][0] == prefix
                 require(same, "state machine safety", f"two entries committed at {position}")
                 continue
-            logs = self._durable_logs()
+            durable_logs = self._durable_logs()
+            logs = [durable_logs[voter] for voter in core.configuration.voters]
             holding = sum(durable.holds(position, prefix) for durable in logs)
             require(holding > len(logs) // 2, "durable commit", f"{position} is on {holding} of {len(logs)} disks")
             self._committed.append((prefix, core.current_term))

@@ -39,13 +39,18 @@ class Process:
         point: Callable[[str], None],
         power_failed: Callable[[], None],
         ended: Callable[[int, BaseException], None],
+        join: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
-        """`point(label)` may raise PowerCut, and `power_failed()` is told then. `ended(status, error)`: by itself."""
+        """`point(label)` may raise PowerCut, and `power_failed()` is told then. `ended(status, error)`: by itself.
+
+        `join()` returns once the node was added to its cluster.
+        """
         self.clock_rate = clock_rate
         self.disk_delay_us = disk_delay_us
         self.point = point
         self.power_failed = power_failed
         self.ended = ended
+        self.join = join
         self.is_alive = True
         self.is_stopped = False
         self.backlog: list[Handle] = []
@@ -195,6 +200,13 @@ def end_process(status: int, what: str, error: BaseException) -> NoReturn:
     assert process is not None, what
     process.ended(status, error)
     raise ProcessEnded
+
+
+async def join_cluster(*_: Any) -> None:
+    """In place of `utils.raft.io.joining.join_cluster`."""
+    process = _PROCESS.get()
+    assert process is not None
+    await process.join()
 
 
 def _work(process: Process, future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:

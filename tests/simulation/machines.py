@@ -76,8 +76,9 @@ class SimulatedMachine:
 
     def snapshot(self) -> bytes:
         """Two nodes' snapshots of the same state have other bytes: parts of them do not fit together."""
-        body = self.state + self._rng.randbytes(self._rng.randint(0, _FILLER_BYTES_MAX))
-        return len(self.state).to_bytes(4, "little") + body + zlib.crc32(body).to_bytes(4, "little")
+        state = self.state
+        body = state + self._rng.randbytes(self._rng.randint(0, _FILLER_BYTES_MAX))
+        return len(state).to_bytes(4, "little") + body + zlib.crc32(body).to_bytes(4, "little")
 
     def restore(self, snapshot: bytes) -> None:
         """Raises AssertionError if it did not arrive as it was taken."""

@@ -1,5 +1,7 @@
 """A node as it runs in production, RaftNode and all, as a process in virtual time on a simulated disk."""
 
+import asyncio
+import contextlib
 import dataclasses
 import errno
 import random
@@ -16,6 +18,7 @@ from tests.simulation.loop import Handle, Process, SimulatedLoop
 from tests.simulation.machines import Commands, SimulatedMachine
 from tests.simulation.network import SimulatedNetwork, SimulatedTransport
 from utils.raft.config import RaftConfig
+from utils.raft.core.configuration import AddLearner, Change
 from utils.raft.core.core import RaftCore
 from utils.raft.core.limits import Limits
 from utils.raft.core.messages import Message
@@ -26,6 +29,7 @@ from utils.raft.errors import (
     OutcomeUnknownError,
     ProposalDroppedError,
     ProposalRefusedError,
+    RaftError,
     TransferFailedError,
 )
 from utils.raft.io.frames import read_frame, scan
@@ -52,9 +56,11 @@ class World:
     loop: SimulatedLoop
     invariants: Invariants
     commands: Commands
+    # Of those who found the cluster.
     node_ids: Sequence[str]
     snapshot_entries: int
     snapshot_log_bytes: int
+    nodes: "dict[str, SimulatedNode]" = dataclasses.field(default_factory=dict)
     # What happened, by name.
     happened: Counter[str] = dataclasses.field(default_factory=Counter)
 
@@ -67,6 +73,9 @@ class SimulatedNode:
         self.files = SimulatedFiles()
         self.witness = Witness(node_id, world.invariants.prefix)
         self.sync_us_max = 1_000
+        # It may join later.
+        self.is_spare = node_id not in world.node_ids
+        self._was_added = False
         self.network: SimulatedNetwork | None = None
         # Told when there is no process any more, for whatever reason.
         self.went_down: Callable[[SimulatedNode], None] = lambda _: None
@@ -96,6 +105,7 @@ class SimulatedNode:
             point=self.files.point,
             power_failed=self.cut_power,
             ended=self._ended,
+            join=self._join,
         )
         self.machine = SimulatedMachine(
             world.rng, lambda index, machine: world.invariants.applied(self.node_id, index, machine)
@@ -103,7 +113,8 @@ class SimulatedNode:
         config = RaftConfig(
             node_id=self.node_id,
             port=1,
-            peers={node_id: f"{node_id}:1" for node_id in world.node_ids},
+            peers={node_id: f"{node_id}:1" for node_id in (*world.node_ids, self.node_id)},
+            join=() if self.node_id in world.node_ids else ("anybody:1",),
             data_dir="",
             election_timeout_ms=ELECTION_TIMEOUT_MS,
             heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
@@ -177,6 +188,11 @@ class SimulatedNode:
         assert self.raft is not None
         self._spawn(self._transfer(self.raft, to))
 
+    def change_membership(self, change: Change, *, done: Callable[[], None]) -> None:
+        """`done()` is called if it has come about."""
+        assert self.raft is not None
+        self._spawn(self._change(self.raft, change, done))
+
     async def _propose(self, raft: RaftNode, number: int, command: bytes, term: int | None) -> None:
         invariants = self._world.invariants
         committed_before = invariants.committed_index
@@ -212,6 +228,22 @@ class SimulatedNode:
         leads = status.role is Role.LEADER and status.term == term
         require(not leads, "a transfer that is done", f"{self.node_id} still leads in term {term}")
         self._world.happened["transfers"] += 1
+
+    async def _change(self, raft: RaftNode, change: Change, done: Callable[[], None]) -> None:
+        with contextlib.suppress(RaftError):
+            await raft.change_membership(change, timeout_s=2.0)
+            self._world.happened[f"membership: {type(change).__name__}"] += 1
+            done()
+
+    async def _join(self) -> None:
+        """What join_cluster does, without its network: asks leaders until one has added this node."""
+        while not self._was_added:
+            for leader in [node for node in self._world.nodes.values() if node.leads]:
+                leader.change_membership(AddLearner(self.node_id, f"{self.node_id}:1"), done=self._added)
+            await asyncio.sleep(0.5)
+
+    def _added(self) -> None:
+        self._was_added = True
 
     # The process
 
@@ -287,7 +319,7 @@ class SimulatedNode:
             self._commit_index = core.commit_index
         if core.role is Role.LEADER and self._led_term != core.current_term:
             self._led_term = core.current_term
-            invariants.elected(self.node_id, core.current_term, self._log, len(self._world.node_ids))
+            invariants.elected(self.node_id, core.current_term, self._log, core.configuration.voters)
 
     # Damage
 

@@ -4,15 +4,16 @@ First the safety phase: faults of every kind while clients propose and read. The
 liveness phase must elect a leader, commit new commands and bring every log and every state to the same end.
 """
 
+import contextlib
 import dataclasses
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from unittest import mock
 
 from tests.simulation.faults import Faults
 from tests.simulation.invariants import Invariants
-from tests.simulation.loop import SimulatedLoop, end_process
+from tests.simulation.loop import SimulatedLoop, end_process, join_cluster
 from tests.simulation.machines import Commands
 from tests.simulation.network import SimulatedNetwork
 from tests.simulation.node import ELECTION_TIMEOUT_MS, SimulatedNode, World
@@ -20,7 +21,7 @@ from utils.raft.core.messages import Message
 from utils.raft.io import node as node_module, snapshots as snapshots_module, writer as writer_module
 
 # Longer, if too little has happened by then for the run to count.
-SAFETY_PHASE_US = 7_000_000
+SAFETY_PHASE_US = 5_500_000
 SAFETY_PHASE_US_MAX = 15_000_000
 LIVENESS_PHASE_US = 3_000_000
 _LONGEST_BETWEEN_REQUESTS_US = 50_000
@@ -72,7 +73,7 @@ class Simulation:
         self._loop = SimulatedLoop()
         self._is_healed = self._is_quiet = False
         node_ids = [f"node_{number}" for number in range(1, rng.choice((3, 3, 3, 5)) + 1)]
-        self.invariants = Invariants(lambda: [node.witness.chain for node in self.nodes.values()])
+        self.invariants = Invariants(lambda: {node_id: node.witness.chain for node_id, node in self.nodes.items()})
         self.world = World(
             rng,
             self._loop,
@@ -82,7 +83,9 @@ class Simulation:
             snapshot_entries=rng.choice((10, 30, 100)),
             snapshot_log_bytes=rng.choice((2_000, 100_000)),
         )
-        self.nodes = {node_id: SimulatedNode(node_id, self.world) for node_id in node_ids}
+        self.nodes = self.world.nodes
+        for node_id in (*node_ids, "spare_1", "spare_2"):
+            self.nodes[node_id] = SimulatedNode(node_id, self.world)
         self._network = SimulatedNetwork(rng, self._loop, self._deliver)
         self._faults = Faults(self.world, self._network, list(self.nodes.values()))
 
@@ -92,7 +95,8 @@ class Simulation:
             with processes_that_can_end():
                 for node in self.nodes.values():
                     node.network = self._network
-                    node.start()
+                    if not node.is_spare:
+                        node.start()
                 self._faults.begin()
                 self._request_for_ever()
                 self._run_for(SAFETY_PHASE_US)
@@ -109,7 +113,7 @@ class Simulation:
     def _report(self) -> Report:
         return Report(
             seed=self._seed,
-            nodes=len(self.nodes),
+            nodes=len(self.world.node_ids),
             commands_committed=self.invariants.commands_committed,
             elections=self.invariants.elections,
             happened=dict(self.world.happened),
@@ -126,7 +130,7 @@ class Simulation:
         self._run_for(LIVENESS_PHASE_US // 2)
         assert outcomes["result"] > before[0], "nothing is committed though all is well"
         assert outcomes["read"] > before[1], "no read is done though all is well"
-        for node in self.nodes.values():
+        for node in self._members():
             assert node.raft is not None
             applied = node.raft.status.last_applied
             assert applied >= half_time_index, f"{node.node_id} applied {applied} of {half_time_index} entries"
@@ -135,17 +139,29 @@ class Simulation:
 
     def _hand_over(self) -> None:
         """When all is well, leadership goes where it is sent, in less time than an election takes to begin."""
-        [leader] = [node for node in self.nodes.values() if node.raft is not None and node.raft.status.ready]
-        target = self._rng.choice([node for node in self.nodes.values() if node is not leader])
+        leader = self._leader()
+        assert leader.core is not None
+        voters = [node_id for node_id in leader.core.configuration.voters if node_id != leader.node_id]
+        target = self.nodes[self._rng.choice(voters)]
         leader.transfer_leadership(target.node_id)
         self._run_for(ELECTION_TIMEOUT_MS * 1_000)
         assert target.leads, f"{target.node_id} does not lead though leadership was handed to it"
+
+    def _leader(self) -> SimulatedNode:
+        [leader] = [node for node in self.nodes.values() if node.raft is not None and node.raft.status.ready]
+        return leader
+
+    def _members(self) -> list[SimulatedNode]:
+        """As the leader knows them."""
+        core = self._leader().core
+        assert core is not None
+        return [self.nodes[node_id] for node_id in core.configuration.members]
 
     def _converge(self) -> None:
         """Without clients all nodes come to one state."""
         self._is_quiet = True
         self._run_for(LIVENESS_PHASE_US // 4)
-        for node in self.nodes.values():
+        for node in self._members():
             assert node.raft is not None
             assert node.machine is not None
             applied = node.raft.status.last_applied
@@ -184,15 +200,11 @@ class Simulation:
         self._loop.run_until(self._loop.now_us + duration_us)
 
 
-@contextmanager
+@contextlib.contextmanager
 def processes_that_can_end() -> Iterator[None]:
-    """A simulated process ends, and the one that simulates it goes on."""
-    modules = (node_module, snapshots_module, writer_module)
-    before: list[Callable[..., object]] = [module.end_process for module in modules]
-    try:
-        for module in modules:
-            setattr(module, "end_process", end_process)  # noqa: B010 another type
+    """A simulated process ends, and the one that simulates it goes on; and it joins without a real network."""
+    with contextlib.ExitStack() as stack:
+        for module in (node_module, snapshots_module, writer_module):
+            stack.enter_context(mock.patch.object(module, "end_process", end_process))
+        stack.enter_context(mock.patch.object(node_module, "join_cluster", join_cluster))
         yield
-    finally:
-        for module, original in zip(modules, before, strict=True):
-            setattr(module, "end_process", original)  # noqa: B010
