@@ -215,10 +215,10 @@ class RaftCore:
     def transfer_leadership(self, to: str | None = None) -> str:
         """Begins to hand over to the voter `to`, or the one that is most caught up; returns to whom.
 
-        This node stops leading, or reports TransferGivenUp after an election timeout. Raises NotLeaderError, and
-        TransferFailedError if there is no such voter.
+        This node stops leading, or reports TransferGivenUp after the longest election timeout. Raises NotLeaderError,
+        and TransferFailedError if there is no such voter.
         """
-        return self._leadership().hand_over(to, self._election_ticks)
+        return self._leadership().hand_over(to, 2 * self._election_ticks)
 
     def change_membership(self, change: Change) -> int:
         """Appends the configuration after `change`, which is in force at once; returns the index of its entry.

@@ -71,7 +71,7 @@ class SnapshotInstalled(msgspec.Struct, frozen=True, tag=True):
 
 
 class TransferGivenUp(msgspec.Struct, frozen=True, tag=True):
-    """`target` has not taken over within an election timeout: this node goes on as leader."""
+    """`target` has not taken over within the longest election timeout: this node goes on as leader."""
 
     target: str
 

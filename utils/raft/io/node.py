@@ -185,7 +185,7 @@ class RaftNode:
         """Hands leadership over to the node `to`, or to the one that is most caught up; this node leads no more then.
 
         Meanwhile it is not ready and takes no proposals. Raises NotLeaderError; TransferFailedError if there is no such
-        node, or it does not take over within an election timeout; OutcomeUnknownError after `timeout_s`.
+        node, or it does not take over within the longest election timeout; OutcomeUnknownError after `timeout_s`.
         """
         if not self._leads:
             raise self._not_leader()
@@ -280,7 +280,7 @@ class RaftNode:
         if not self._leads or sum(member.is_voter for member in self.members) == 1:
             return
         try:
-            await self.transfer_leadership(timeout_s=self._config.election_timeout_ms / 1_000)
+            await self.transfer_leadership(timeout_s=2 * self._config.election_timeout_ms / 1_000)
         except RaftError as error:
             log.info("leadership was not handed over", why=str(error))
 
