@@ -18,8 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bookstore.state import read_state
-from bookstore.system import HOST
+from bookstore.nodes import add_nodes_option, addressed_nodes
 from utils.db_client.client import DatabaseClient, DatabaseEntry
 from utils.db_client.keys import PRICE_PREFIX, STOCK_PREFIX
 from utils.rpc.errors import ServiceError
@@ -35,7 +34,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--nodes", type=_addresses, help="host:port of the nodes, separated by commas")
+    add_nodes_option(parser)
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     get = actions.add_parser("get", help="one key: its value, version and reserved copies")
     get.add_argument("key")
@@ -55,7 +54,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(data_directory: Path, arguments: argparse.Namespace) -> None:
     """Exits with the reason for what cannot be done."""
-    nodes = arguments.nodes or _running_nodes(data_directory)
+    nodes = addressed_nodes(data_directory, arguments, "db_node")
     try:
         asyncio.run(_act(nodes, arguments))
     except ServiceError as error:
@@ -128,22 +127,6 @@ async def _show_status(database: DatabaseClient) -> None:
     Console().print(table)
     if all(isinstance(status, ServiceError) for status in statuses.values()):
         sys.exit("no node answers")
-
-
-def _running_nodes(data_directory: Path) -> list[str]:
-    system = read_state(data_directory)
-    if system is None:
-        sys.exit("No bookstore runs here: `make up` starts one, or name the nodes of another with --nodes.")
-    return [f"{HOST}:{system.process(node).port}" for node in system.nodes("db_node")]
-
-
-def _addresses(text: str) -> list[str]:
-    addresses = [address.strip() for address in text.split(",")]
-    for address in addresses:
-        host, _, port = address.rpartition(":")
-        if not host or not port.isascii() or not port.isdigit():
-            raise argparse.ArgumentTypeError(f"{address!r} is not host:port")
-    return addresses
 
 
 def _is_integer(text: str) -> bool:

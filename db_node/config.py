@@ -28,7 +28,7 @@ class DatabaseConfig(RaftConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.peers) != self.node_count:
+        if not self.join and len(self.peers) != self.node_count:
             raise ConfigError(f"DB_NODE_COUNT is {self.node_count}, but DB_PEERS names {len(self.peers)} nodes")
 
     @property

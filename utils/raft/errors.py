@@ -44,8 +44,8 @@ class LogDamagedError(RaftError):
     def __init__(self, path: str, offset: int, why: str) -> None:
         super().__init__(
             f"{path} is damaged at byte {offset} ({why}); the node does not start with it. "
-            "To rebuild it from its peers: while both other nodes run and follow one leader, move the node's data "
-            "directory away and start the node again; they must keep running until it has caught up"
+            "To rebuild it from its peers: move its data directory away, start it with RAFT_JOIN=<host:port of another "
+            "node>, and run `python -m bookstore cluster replace <cluster> <node>`"
         )
         self.path = path
         self.offset = offset
