@@ -1,5 +1,6 @@
-"""The network between nodes: a TCP proxy for each pair and direction, which can fall silent.
+"""The network between nodes: what each node opens goes through an HTTP proxy of its own, which can fall silent.
 
+gRPC finds the proxy by `grpc_proxy` and tells it the target (CONNECT, RFC 9110, 9.3.6); nothing else knows of it.
 A cut link takes bytes and delivers none, as a network that drops packets: no connection is refused or closed. When it
 is healed, what it has taken arrives late.
 """
@@ -10,15 +11,11 @@ from collections.abc import Collection
 _CHUNK_BYTES = 64 * 1024
 
 
-class Link:
-    """From one node to another: the connections that the first one opens."""
+class Outlet:
+    """All that one node opens. `links`: by the target's host:port, whether it is open."""
 
-    def __init__(self, target: str) -> None:
-        """`target`: host:port."""
-        self._host, _, port = target.rpartition(":")
-        self._port = int(port)
-        self._open = asyncio.Event()
-        self._open.set()
+    def __init__(self, links: dict[str, asyncio.Event]) -> None:
+        self._links = links
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.address = ""
@@ -26,12 +23,6 @@ class Link:
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    def cut(self) -> None:
-        self._open.clear()
-
-    def heal(self) -> None:
-        self._open.set()
 
     async def close(self) -> None:
         assert self._server is not None
@@ -49,12 +40,18 @@ class Link:
         """Until one side closes; then so does the other, as with a node that dies."""
         writers = [writer]
         try:
-            await self._open.wait()
-            far_reader, far_writer = await asyncio.open_connection(self._host, self._port)
+            head = await reader.readuntil(b"\r\n\r\n")
+            target = head.split()[1].decode()
+            link = self._links.get(target)
+            if link is not None:
+                await link.wait()
+            host, _, port = target.rpartition(":")
+            far_reader, far_writer = await asyncio.open_connection(host, int(port))
             writers.append(far_writer)
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             pumps = [
-                asyncio.create_task(self._pump(reader, far_writer)),
-                asyncio.create_task(self._pump(far_reader, writer)),
+                asyncio.create_task(_pump(reader, far_writer, link)),
+                asyncio.create_task(_pump(far_reader, writer, link)),
             ]
             try:
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -62,18 +59,20 @@ class Link:
                 for pump in pumps:
                     pump.cancel()
                 await asyncio.gather(*pumps, return_exceptions=True)
-        except OSError:
-            # The node is not there.
+        except (OSError, asyncio.IncompleteReadError):
+            # The other node is not there, or this one is gone already.
             return
         finally:
             for one in writers:
                 one.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(_CHUNK_BYTES):
-            await self._open.wait()
-            writer.write(data)
-            await writer.drain()
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: asyncio.Event | None) -> None:
+    while data := await reader.read(_CHUNK_BYTES):
+        if link is not None:
+            await link.wait()
+        writer.write(data)
+        await writer.drain()
 
 
 class Network:
@@ -83,32 +82,30 @@ class Network:
         """`addresses`: where each node listens."""
         self._addresses = addresses
         self._links = {
-            (source, target): Link(address)
+            source: {address: asyncio.Event() for target, address in addresses.items() if target != source}
             for source in addresses
-            for target, address in addresses.items()
-            if source != target
         }
+        self._outlets = {source: Outlet(links) for source, links in self._links.items()}
+        self.heal()
 
     async def start(self) -> None:
-        for link in self._links.values():
-            await link.start()
+        for outlet in self._outlets.values():
+            await outlet.start()
 
-    def peers_of(self, node_id: str) -> dict[str, str]:
-        """Where that node finds everybody; itself at its own address."""
-        return {
-            peer: address if peer == node_id else self._links[node_id, peer].address
-            for peer, address in self._addresses.items()
-        }
+    def settings_of(self, node_id: str) -> dict[str, str]:
+        """What the node's process needs in its environment."""
+        return {"grpc_proxy": f"http://{self._outlets[node_id].address}", "no_grpc_proxy": "", "no_proxy": ""}
 
     def cut(self, sources: Collection[str], targets: Collection[str]) -> None:
         """What `sources` say does not reach `targets`."""
-        for (source, target), link in self._links.items():
-            if source in sources and target in targets:
-                link.cut()
+        for source in sources:
+            for target in targets:
+                self._links[source][self._addresses[target]].clear()
 
     def heal(self) -> None:
-        for link in self._links.values():
-            link.heal()
+        for links in self._links.values():
+            for link in links.values():
+                link.set()
 
     async def close(self) -> None:
-        await asyncio.gather(*(link.close() for link in self._links.values()))
+        await asyncio.gather(*(outlet.close() for outlet in self._outlets.values()))

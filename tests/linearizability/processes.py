@@ -39,8 +39,8 @@ class ReplicatedProcesses:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
 
     async def start(self, node_id: str) -> None:
-        settings = self._settings_of(node_id, self._ports[node_id], self.network.peers_of(node_id))
-        settings["DATA_DIR"] = str(self._directory / node_id)
+        settings = self._settings_of(node_id, self._ports[node_id], self.addresses)
+        settings |= {"DATA_DIR": str(self._directory / node_id), **self.network.settings_of(node_id)}
         with (self._directory / f"{node_id}.log").open("ab") as log:
             self._processes[node_id] = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", self._module, env={**os.environ, **settings}, stderr=log
