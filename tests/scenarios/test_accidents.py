@@ -90,6 +90,14 @@ def test_a_follower_commits_no_further_than_the_leader_has_verified_figure_2_rul
     assert table["c"].terms == (1, 1)
 
 
+def test_answers_of_an_older_term_count_for_nothing_5_1() -> None:
+    table = Table({"a": (1,), "b": (1,), "c": (1,)}, term=1)
+    table.elect("a")
+    for peer in "bc":
+        table.step(peer, "a", AppendEntriesResponse(1, success=True, match_index=2))
+    assert table["a"].core.commit_index == 0
+
+
 def test_an_old_answer_takes_no_match_index_back_5_3() -> None:
     table = _three()
     table.propose("a", b"first")

@@ -348,7 +348,7 @@ BUGS = (
         obeys_leaders_of_older_terms,
         f"{_FOLLOWER}a_follower_refuses_a_leader_of_an_older_term_and_tells_it_the_current_one_5_1",
     ),
-    PlantedBug(counts_answers_of_older_terms, f"{_LEADER}answers_of_an_older_term_are_not_counted_5_1"),
+    PlantedBug(counts_answers_of_older_terms, f"{_ACCIDENTS}answers_of_an_older_term_count_for_nothing_5_1"),
     PlantedBug(never_sends_again_what_was_lost, f"{_ACCIDENTS}what_the_network_lost_arrives_in_the_end_5_3"),
     PlantedBug(sends_without_bound, f"{_LEADER}a_follower_that_does_not_answer_is_not_flooded"),
     PlantedBug(forgets_to_append_a_no_op, f"{_LEADER}a_new_leader_appends_a_no_op_8"),

@@ -15,7 +15,7 @@ from utils.raft.io import frames, log_file, snapshot_file, storage as storage_mo
 from utils.raft.io.files import Files
 from utils.raft.io.frames import Frame, Scan
 from utils.raft.io.log_file import LogFile
-from utils.raft.io.storage import FileStorage
+from utils.raft.io.storage import FileStorage, StoredState
 
 _CUTS = "tests/simulation/test_power_cuts.py::test_"
 _EVERY_POINT = f"{_CUTS}what_was_promised_is_there_after_a_power_cut_at_any_point"
@@ -48,7 +48,14 @@ def never_syncs_names(patch: pytest.MonkeyPatch) -> None:
 
 def trusts_the_names_that_a_dead_process_left(patch: pytest.MonkeyPatch) -> None:
     """They were not durable yet: what is written after the restart goes with the next power cut."""
-    patch.setattr(FileStorage, "open", lambda self: self._read())
+    original = FileStorage._read
+
+    def read(self: FileStorage) -> StoredState:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(self._files, "sync_directory", lambda _: None)
+            return original(self)
+
+    patch.setattr(FileStorage, "_read", read)
 
 
 def names_a_snapshot_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:

@@ -113,8 +113,6 @@ class FileStorage:
         self._files.make_directory(self._directory)
         self._lock = self._take_lock()
         try:
-            # A process that died before it could left names that the next power cut would take back.
-            self._files.sync_directory(self._directory)
             return self._read()
         except BaseException:
             self.close()
