@@ -38,7 +38,7 @@ from utils.raft.io.node import RaftNode
 from utils.raft.io.storage import FileStorage, StoredState
 
 ELECTION_TIMEOUT_MS = 400
-HEARTBEAT_INTERVAL_MS = 80
+HEARTBEAT_INTERVAL_MS = 120
 # Small, so that every limit is met.
 LIMITS = Limits(
     entries_per_message=8, bytes_per_message=600, messages_in_flight=3, committed_per_ready=10, bytes_per_chunk=700
