@@ -235,7 +235,7 @@ BUGS = (
     PlantedBug(
         hands_over_without_a_new_term, f"{_TRANSFER}the_target_starts_an_election_at_once_without_asking_first_3_10"
     ),
-    PlantedBug(never_gives_a_transfer_up, f"{_TRANSFER}a_transfer_is_given_up_after_an_election_timeout_3_10"),
+    PlantedBug(never_gives_a_transfer_up, f"{_TRANSFER}a_transfer_is_given_up_after_the_longest_election_timeout_3_10"),
     PlantedBug(
         obeys_two_leaders_of_one_term,
         "tests/unit/raft/core/test_follower.py::test_two_leaders_of_one_term_stop_the_process_5_2",

@@ -85,7 +85,9 @@ def plant(bug: PlantedBug) -> Kill:
     # pytest's own word for an assertion that something is raised; a time-out has the same type.
     did_not_raise = isinstance(error, pytest.fail.Exception) and str(error).startswith("DID NOT RAISE")
     how = " ".join(f"{type(error).__name__}: {error}".split())
-    return Kill(bug, isinstance(error, AssertionError) or did_not_raise, how if error else "it survives")
+    return Kill(
+        bug, isinstance(error, AssertionError) or did_not_raise, how if error else f"it survives {tally.passed} tests"
+    )
 
 
 def plant_all(planted: Sequence[PlantedBug], name: str = "") -> list[Kill]:
