@@ -191,7 +191,7 @@ def answers_reads_of_a_deposed_leader(patch: pytest.MonkeyPatch) -> None:
 
 def says_that_a_transfer_is_done_when_it_was_given_up(patch: pytest.MonkeyPatch) -> None:
     """An operator takes a machine away that still leads."""
-    patch.setattr(Transfers, "given_up", lambda self, _: self.lost_leadership())
+    patch.setattr(Transfers, "given_up", lambda self, _: self.lost_leadership(2**62))
 
 
 def applies_again_what_a_snapshot_covers(patch: pytest.MonkeyPatch) -> None:
@@ -238,7 +238,7 @@ def leads_on_with_a_full_disk(patch: pytest.MonkeyPatch) -> None:
 def leaves_proposals_of_a_deposed_leader_waiting(patch: pytest.MonkeyPatch) -> None:
     """A caller hears nothing until its own time is over, however long that is."""
     patch.setattr(
-        "utils.raft.io.callers.Callers.lost_leadership", lambda self, error: self.reads.lost_leadership(error)
+        "utils.raft.io.callers.Callers.lost_leadership", lambda self, error, _: self.reads.lost_leadership(error)
     )
 
 

@@ -92,7 +92,7 @@ async def test_a_damaged_snapshot_is_named_and_the_node_can_be_rebuilt(tmp_path:
         data[-1] ^= 1
         path.write_bytes(data)
         node = RaftNode(victim.config, Journal())
-        with pytest.raises(LogDamagedError, match="move the node's data directory away") as caught:
+        with pytest.raises(LogDamagedError, match="move its data directory away") as caught:
             await node.start()
         assert caught.value.path == str(path)
         for path in _raft_files(victim, "*"):

@@ -59,6 +59,8 @@ class Shop:
 
     def __init__(self, runtime: BlockingRuntime, *, fraud_asks: bool = False, suggestions_ask: bool = False) -> None:
         self.runtime = runtime
+        # Of other tests in this process.
+        self._others = data_of_orders()
         self._asks = (fraud_asks, suggestions_ask)
         runtime.run(self._start())
         addresses = {service: self.trio.addresses[service] for service in Service}
@@ -93,7 +95,8 @@ class Shop:
             assert time.monotonic() < asked_at + PATIENCE_S, "somebody still works on an order"
             time.sleep(0.002)
         gone_after_s = time.monotonic() - asked_at - (self.starved_s() - starved_s)
-        while data_of_orders():
+        others = {id(thing) for thing in self._others}
+        while any(id(thing) not in others for thing in data_of_orders()):
             assert time.monotonic() < asked_at + PATIENCE_S, "the data of an order is still held"
         return gone_after_s
 

@@ -40,9 +40,10 @@ class Callers:
             self._orphan_ticks_left = None
             self.proposals.give_up_before(core.current_term if core.role is Role.LEADER else core.current_term + 1)
 
-    def lost_leadership(self, error: NotLeaderError) -> None:
+    def lost_leadership(self, error: NotLeaderError, term: int) -> None:
+        """`term`: in which this node is now."""
         self.reads.lost_leadership(error)
-        self.transfers.lost_leadership()
+        self.transfers.lost_leadership(term)
         if self.proposals.is_any_in_log:
             self._orphan_ticks_left = self._orphan_ticks
 

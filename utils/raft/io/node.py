@@ -359,7 +359,7 @@ class RaftNode:
 
     def _publish(self) -> None:
         if self._watch.publish(self.status):
-            self._callers.lost_leadership(self._not_leader())
+            self._callers.lost_leadership(self._not_leader(), self.status.term)
 
     # What wakes it
 

@@ -12,6 +12,8 @@ class Transfers:
     def __init__(self) -> None:
         self._new: list[tuple[str | None, asyncio.Future[None]]] = []
         self._under_way: list[asyncio.Future[None]] = []
+        # The term that they want to end.
+        self._term = 0
 
     def add(self, to: str | None) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -30,12 +32,16 @@ class Transfers:
             except TransferFailedError as error:
                 future.set_exception(error)
             else:
+                self._term = core.current_term
                 self._under_way.append(future)
 
-    def lost_leadership(self) -> None:
-        """That is what they wanted."""
+    def lost_leadership(self, term: int) -> None:
+        """That is what they wanted, if `term`, which this node is in now, is a later one: somebody campaigns."""
         for future in self._take():
-            future.set_result(None)
+            if term > self._term:
+                future.set_result(None)
+            else:
+                future.set_exception(TransferFailedError("a majority did not answer, and nobody has taken over"))
 
     def given_up(self, target: str) -> None:
         for future in self._take():

@@ -57,7 +57,7 @@ def test_a_flipped_bit_before_the_last_frame_is_damage(payloads: list[bytes], da
     last = len(_file(payloads[:-1]))
     bit = data.draw(st.integers(0, last * 8 - 1))
     whole[bit // 8] ^= 1 << bit % 8
-    with pytest.raises(LogDamagedError, match="move the node's data directory away") as caught:
+    with pytest.raises(LogDamagedError, match="move its data directory away") as caught:
         scan("some/log", bytes(whole), 0, 1)
     assert caught.value.path == "some/log"
     assert caught.value.offset <= bit // 8

@@ -187,7 +187,7 @@ def test_a_damaged_snapshot_keeps_the_node_from_starting(tmp_path: Path, positio
     data[position] ^= 4
     path.write_bytes(data)
     for _ in range(2):
-        with pytest.raises(LogDamagedError, match="move the node's data directory away") as caught:
+        with pytest.raises(LogDamagedError, match="move its data directory away") as caught:
             _reopened(tmp_path)
         assert caught.value.path == str(path)
 
