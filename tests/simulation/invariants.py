@@ -82,8 +82,12 @@ class Invariants:
                 require(log.holds(index, prefix), "leader completeness", detail)
                 return
 
-    def committed(self, log: HashChain, previous_index: int, core: RaftCore) -> None:
-        """Commit indexes grow, agree, and stand for what a majority of the disks holds."""
+    def committed(self, log: HashChain, previous_index: int, voters_before: Collection[str], core: RaftCore) -> None:
+        """Commit indexes grow, agree, and stand for what a majority of the disks holds.
+
+        `voters_before`: when this node was looked at before. In one round it may first count an answer, by these, and
+        then append a change of them.
+        """
         index = core.commit_index
         require(index >= previous_index, "commit never regresses", f"{previous_index} to {index}")
         if core.role is Role.LEADER and index > self.committed_index:
@@ -99,9 +103,11 @@ class Invariants:
                 require(same, "state machine safety", f"two entries committed at {position}")
                 continue
             durable_logs = self._durable_logs()
-            logs = [durable_logs[voter] for voter in core.configuration.voters]
-            holding = sum(durable.holds(position, prefix) for durable in logs)
-            require(holding > len(logs) // 2, "durable commit", f"{position} is on {holding} of {len(logs)} disks")
+            holding = {voter for voter, durable in durable_logs.items() if durable.holds(position, prefix)}
+            is_held = any(
+                len(holding & set(voters)) > len(voters) // 2 for voters in (core.configuration.voters, voters_before)
+            )
+            require(is_held, "durable commit", f"{position} is on the disks of {sorted(holding)} only")
             self._committed.append((prefix, core.current_term))
             [entry] = core._state.log.entries_between(position, position)
             self._note_commit(entry)

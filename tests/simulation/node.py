@@ -6,7 +6,7 @@ import dataclasses
 import errno
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,7 @@ class SimulatedNode:
         self._world = world
         self._log = HashChain()
         self._commit_index = 0
+        self._voters: Collection[str] = ()
         self._led_term = 0
 
     @property
@@ -261,6 +262,7 @@ class SimulatedNode:
         self._log.begin_at(base, self._world.invariants.prefix(base))
         self._log.put(entries.entries_between(base + 1, entries.last_index))
         self._commit_index = core.commit_index
+        self._voters = core.configuration.voters
         self._led_term = 0
         take_ready = core.ready
 
@@ -315,8 +317,9 @@ class SimulatedNode:
             self._log.put(ready.entries)
             invariants.entries_taken(self._log, ready.entries)
         if core.commit_index != self._commit_index:
-            invariants.committed(self._log, self._commit_index, core)
+            invariants.committed(self._log, self._commit_index, self._voters, core)
             self._commit_index = core.commit_index
+        self._voters = core.configuration.voters
         if core.role is Role.LEADER and self._led_term != core.current_term:
             self._led_term = core.current_term
             invariants.elected(self.node_id, core.current_term, self._log, core.configuration.voters)

@@ -8,13 +8,15 @@ import pytest
 from tests.simulation.faults import CRASH_POINTS
 from tests.simulation.simulation import Report, Simulation, SimulationFailed
 
+# From here on everything happens that is asked for below.
+FIRST_SEED = 30
 SEEDS_THAT_COUNT = 25
 SEEDS_PLAYED_MAX = 35
 
 
 def test_the_promises_hold_whatever_fails() -> None:
     counted: list[Report] = []
-    for seed in range(SEEDS_PLAYED_MAX):
+    for seed in range(FIRST_SEED, FIRST_SEED + SEEDS_PLAYED_MAX):
         report = Simulation(seed).run()
         if report.counts:
             counted.append(report)
