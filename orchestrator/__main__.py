@@ -24,6 +24,8 @@ log = get_logger()
 # A container is killed 10 s after it was asked to stop: until then every request that came before has its answer.
 DRAIN_S = 7.0
 STOP_S_MAX = 9.0
+# Answers are on their way when the server is told to end; it closes idle connections at once.
+SERVER_END_S = 0.5
 HEADER_TIMEOUT_MS = 10_000
 HEADER_BYTES_MAX = 16 * 1024
 BACKLOG = 1024
@@ -72,7 +74,9 @@ async def main(stopping: asyncio.Event) -> None:
     latest.move_to(DRAIN_S)
     # Takes no more connections; those that are idle are closed, and requests in progress end.
     server.stop()  # type: ignore[no-untyped-call]
-    await serving
+    await edge.drained()
+    # Its own end sometimes waits for a connection that is gone already.
+    await asyncio.wait((serving,), timeout=SERVER_END_S)
     await edge.close()
     closing.close()
     log.info("stopped")

@@ -55,8 +55,16 @@ class Edge:
         self._running = 0
         self._running_of: Counter[str] = Counter()
         self._large_bodies = 0
+        # Requests that have no answer yet, their bodies read or not.
+        self._open = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
         # By code, since they were last logged.
         self._refused: Counter[str] = Counter()
+
+    async def drained(self) -> None:
+        """Waits until every request that came has its answer."""
+        await self._is_idle.wait()
 
     async def close(self) -> None:
         """Waits until no request runs any more; also those whose clients have left."""
@@ -64,10 +72,17 @@ class Edge:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """ASGI 3, for scopes of type "http"."""
-        answer = await self._answer(scope, receive)
-        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+        self._open += 1
+        self._is_idle.clear()
+        try:
+            answer = await self._answer(scope, receive)
+            headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._is_idle.set()
 
     async def _answer(self, scope: dict[str, Any], receive: Receive) -> Answer:
         try:
