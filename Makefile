@@ -35,7 +35,7 @@ status: setup ## Shows every process, its health and its memory
 test: setup ## The whole suite
 	@$(PYTHON) -m pytest
 
-test-fast: setup ## Under three minutes, for daily work
+test-fast: setup ## What starts no whole system, for daily work
 	@$(PYTHON) -m pytest -n 2 -m "not system and not slow"
 
 check: setup ## Lint, types, import rules, fresh protobuf code
