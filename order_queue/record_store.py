@@ -109,9 +109,9 @@ class RecordStore:
 
     @contextlib.asynccontextmanager
     async def _cursor(self) -> AsyncIterator[psycopg.AsyncCursor[dict[str, Any]]]:
-        """For one short use at a time."""
-        try:
-            async with asyncio.timeout(TIMEOUT_S), self._lock:
+        """For one short use at a time. Whoever only waited in vain closes nothing that another uses."""
+        async with asyncio.timeout(TIMEOUT_S), self._lock:
+            try:
                 if self._connection is None:
                     self._connection = await psycopg.AsyncConnection.connect(
                         self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S, row_factory=dict_row
@@ -119,9 +119,9 @@ class RecordStore:
                     await self._connection.execute(_SCHEMA)
                 async with self._connection.cursor() as cursor:
                     yield cursor
-        except BaseException:
-            await self.close()
-            raise
+            except BaseException:
+                await self.close()
+                raise
 
 
 def _row(record: OrderRecord) -> dict[str, Any]:

@@ -169,3 +169,16 @@ async def test_a_postgresql_that_hangs_holds_nobody_for_ever(
     await store.write(ended(2))
     await store.close()
     assert len(rows(postgres)) == 2
+
+
+async def test_a_reader_that_waits_in_vain_takes_nobodys_connection_away(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RecordStore(postgres.dsn)
+    await store.write(ended(1))
+    async with store._cursor() as cursor:
+        monkeypatch.setattr(record_store, "TIMEOUT_S", 0.05)
+        with pytest.raises(TimeoutError):
+            await store.read(words.order_id(1))
+        assert await (await cursor.execute("SELECT 1")).fetchone() is not None
+    await store.close()
