@@ -14,6 +14,7 @@ import msgspec
 from order_executor.batching import Batcher
 from order_executor.order_clock import OrderClock
 from order_executor.ports import ClaimedOrder, Election, OrderQueue, OrderResult, Participant
+from order_executor.publishing import Publisher
 from order_executor.retry_policy import DRAIN_TIMEOUT_S, POLL, POLL_WAIT_S, pause_before_s
 from order_executor.rotation import Rotation
 from utils.clocks.story import PackedClock, Story
@@ -44,8 +45,6 @@ log = get_logger()
 # Decided orders that wait for an absent participant leave room for new ones, up to this many times the orders that
 # may be undecided. Beyond it something is so broken that taking more orders only makes it worse.
 HELD_FACTOR = 16
-# What is finished is published once it has grown by so many positions of the queue's log: at most three for an order.
-PUBLISH_POSITIONS = 256
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,6 @@ class Leadership:
         self._rotation = Rotation(rotate_after)
         self._orders: dict[str, _Order] = {}
         self._undecided: set[str] = set()
-        self._is_publishing = False
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._is_empty = asyncio.Event()
@@ -122,6 +120,7 @@ class Leadership:
                 tasks, lambda commands: self._election.record(commands, epoch=self.epoch)
             )
             self._results: Batcher[OrderResult, None] = Batcher(tasks, self._queue.complete)
+            self._publisher = Publisher(tasks, self._decisions, self._records, self.epoch)
             unfinished = self._decisions.unfinished()
             log.info("leading", epoch=self.epoch, unfinished=len(unfinished))
             for decision in unfinished:
@@ -155,7 +154,7 @@ class Leadership:
             for order in claimed.orders:
                 self._claim(order)
             self._rotation.took(len(claimed.orders))
-            self._publish(claimed.ended_below)
+            self._publisher.ended(claimed.ended_below)
 
     async def _rotate(self) -> None:
         """Drains, so that no order starts again with another leader, and hands over. Returns if that has failed."""
@@ -183,21 +182,6 @@ class Leadership:
             await self._election.hand_over()
         except RaftError as error:
             log.warning("leadership was not handed over", epoch=self.epoch, error=str(error))
-
-    def _publish(self, ended_below: int) -> None:
-        """Now and then: what is finished need not be remembered, and a little of it is no burden."""
-        publishable = self._decisions.all_finished_below(ended_below)
-        if publishable - self._decisions.finished_below >= PUBLISH_POSITIONS and not self._is_publishing:
-            self._is_publishing = True
-            self._tasks.create_task(self._record_finished_below(ended_below))
-
-    async def _record_finished_below(self, ended_below: int) -> None:
-        try:
-            await self._records.submit(PublishFinished(ended_below))
-        except (ServiceError, RaftError) as error:
-            log.info("what is finished is not published yet", epoch=self.epoch, error=str(error))
-        finally:
-            self._is_publishing = False
 
     async def _prepare(self, participant: Participant, transactions: Sequence[Transaction]) -> Sequence[Vote]:
         return await participant.prepare(transactions, self._decisions.finished_below)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 import structlog
 
-from order_executor import leadership
+from order_executor import publishing
 from tests.unit.order_executor.setup import Setup
 from tests.unit.order_executor.world import Message, World, eventually, order_id, queued_order
 from utils.domain.order import Reason
@@ -220,7 +220,7 @@ async def test_the_last_copy_goes_to_whoever_can_pay() -> None:
 
 
 async def test_what_is_finished_is_forgotten_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leadership, "PUBLISH_POSITIONS", 10)
+    monkeypatch.setattr(publishing, "PUBLISH_POSITIONS", 10)
     world = World({"Book A": 30, "Book B": 1_000}, declined=[5, 25])
     world.queue.put(*(queued_order(number, title="Book A" if number < 40 else "Book B") for number in range(100)))
     setup = Setup(world)
