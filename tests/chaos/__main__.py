@@ -9,7 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos.run import Plan, new_seed, run
+from tests.chaos.processes import Processes
+from tests.chaos.run import LUCK, Plan, new_seed, run
 
 
 def main() -> int:
@@ -21,7 +22,9 @@ def main() -> int:
     arguments = parser.parse_args()
     seed = new_seed() if arguments.seed is None else arguments.seed
     directory = Path(tempfile.mkdtemp(prefix="bookstore-chaos-"))
-    verdict = run(Plan(seed, arguments.seconds, arguments.cycles), directory, lambda line: print(line, flush=True))
+    plan = Plan(seed, arguments.seconds, arguments.cycles)
+    with Processes(directory, LUCK) as machines:
+        verdict = run(plan, machines, directory, lambda line: print(line, flush=True))
     if verdict.passed and not arguments.keep:
         shutil.rmtree(directory)
     else:

@@ -1,32 +1,25 @@
-"""Carries faults out on a running system, with signals only: what happens to the processes is what happens in life."""
+"""Has faults happen to the machines, one at a time, and writes down when they did."""
 
-import itertools
-import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
-import psutil
-
-from bookstore import state
-from bookstore.running import RunningSystem
 from bookstore.shop_client import CLUSTERS
-from bookstore.system import ORCHESTRATOR
 from tests.chaos.history import Disturbance, Recorder
+from tests.chaos.machines import Machines
 from tests.chaos.observer import Observer
-from tests.chaos.schedule import LEADER, Fault, Kind, Target
+from tests.chaos.schedule import LEADER, Fault, Target
 from tests.chaos.shop_door import ShopDoor
 
-RUNNING_TIMEOUT_S = 60.0
+RECOVERY_TIMEOUT_S = 60.0
 _POLL_S = 0.05
 
 
 class Injector:
-    """One fault at a time. After `strike` everything it took is given back, though it may still be starting."""
+    """After `strike` everything that a fault took is given back, though it may still be starting."""
 
     def __init__(
         self,
-        system: RunningSystem,
+        machines: Machines,
         *,
         observer: Observer,
         door: ShopDoor,
@@ -34,7 +27,7 @@ class Injector:
         say: Callable[[str], None],
     ) -> None:
         self._observer = observer
-        self._system = system
+        self._machines = machines
         self._door = door
         self._recorder = recorder
         self._say = say
@@ -52,35 +45,25 @@ class Injector:
             f"{what}: {', '.join(nodes) or 'all'}" + (f" for {fault.duration_s:.1f} s" if fault.duration_s else "")
         )
         from_s = self._recorder.now_s()
-        match fault.kind:
-            case Kind.KILL:
-                _signal(self._trees(nodes), signal.SIGKILL)
-            case Kind.ABSENCE:
-                self._keep_away(nodes, fault.duration_s)
-            case Kind.PAUSE:
-                self._pause(nodes, fault.duration_s)
-            case Kind.POWER_CUT:
-                self._cut_power()
-            case Kind.RESTART:
-                self._door.closed()
-                self._system.stop()
-                self._start()
+        if not nodes:
+            self._door.closed()
+        self._machines.harms[fault.kind](nodes, fault.duration_s)
+        self._door.opened(self._machines.shop_port)
         self._recorder.disturbed(Disturbance(what, fault.one_node, from_s, self._recorder.now_s()))
 
     def wait_until_running(self) -> None:
-        """Until each process has been started again. Raises TimeoutError."""
-        self._wait(lambda: all(process.pid is not None for process in self._system.state.processes), "run")
+        """Until everything has been started again. Raises TimeoutError."""
+        self._wait(self._machines.absent, "running")
 
     def wait_until_healthy(self) -> None:
-        """Until each process says that it serves. Raises TimeoutError."""
-        self._wait(lambda: all(process.healthy for process in self._system.state.processes), "healthy")
+        """Until everything says that it serves. Raises TimeoutError."""
+        self._wait(self._machines.unhealthy, "healthy")
 
-    def _wait(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + RUNNING_TIMEOUT_S
-        while not condition():
+    def _wait(self, missing: Callable[[], list[str]], what: str) -> None:
+        deadline = time.monotonic() + RECOVERY_TIMEOUT_S
+        while found := missing():
             if time.monotonic() > deadline:
-                missing = [p.name for p in self._system.state.processes if p.pid is None or not p.healthy]
-                raise TimeoutError(f"not all processes are {what} after {RUNNING_TIMEOUT_S:.0f} s: {missing}")
+                raise TimeoutError(f"not {what} after {RECOVERY_TIMEOUT_S:.0f} s: {found}")
             time.sleep(_POLL_S)
 
     def _node(self, target: Target) -> str:
@@ -101,54 +84,3 @@ class Injector:
         if clusters:
             return f"{fault.kind} one node each" + (" and payment" if len(nodes) > len(CLUSTERS) else "") + again
         return f"{fault.kind}{again}"
-
-    def _keep_away(self, nodes: list[str], duration_s: float) -> None:
-        ends_at = time.monotonic() + duration_s
-        while time.monotonic() < ends_at:
-            back = [node for node in nodes if self._system.state.process(node).pid is not None]
-            _signal(self._trees(back), signal.SIGKILL)
-            time.sleep(_POLL_S)
-
-    def _pause(self, nodes: list[str], duration_s: float) -> None:
-        members = self._trees(nodes)
-        try:
-            _signal(members, signal.SIGSTOP)
-            time.sleep(duration_s)
-        finally:
-            _signal(members, signal.SIGCONT)
-
-    def _trees(self, nodes: list[str]) -> list[psutil.Process]:
-        """The processes of these nodes, with those that they have started; waits for one that is being started."""
-        return list(itertools.chain.from_iterable(_tree(self._system.pid(node)) for node in nodes))
-
-    def _cut_power(self) -> None:
-        running = self._system.state
-        self._door.closed()
-        pids = (running.pid, *(process.pid for process in running.processes if process.pid is not None))
-        members = list(dict.fromkeys(itertools.chain.from_iterable(map(_tree, pids))))
-        _signal(members, signal.SIGKILL)
-        self._system.stop()
-        psutil.wait_procs(members, timeout=RUNNING_TIMEOUT_S)
-        # What the dead supervisor said of itself is no longer true.
-        (self._system.data_directory / state.STATE_FILE).unlink(missing_ok=True)
-        self._start()
-
-    def _start(self) -> None:
-        self._system.start()
-        self._door.opened(self._system.state.process(ORCHESTRATOR).port)
-
-
-def _tree(pid: int) -> list[psutil.Process]:
-    """Empty when it has ended."""
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _signal(members: list[psutil.Process], number: signal.Signals) -> None:
-    """At once: everything that takes time comes before."""
-    for member in members:
-        with suppress(psutil.NoSuchProcess):
-            member.send_signal(number)

@@ -8,11 +8,10 @@ from typing import Any, Self, TypeVar
 
 import psycopg
 
-from bookstore.postgres import database_url
-from bookstore.running import RunningSystem
 from bookstore.shop_client import CLUSTERS
-from bookstore.system import DB_NODES, PAYMENT, POSTGRES
+from bookstore.system import DB_NODES, PAYMENT
 from tests.chaos.evidence import Capture, Evidence, Record, Shelved
+from tests.chaos.machines import Machines
 from utils.pb import database_pb2, database_pb2_grpc, payment_pb2, payment_pb2_grpc, raft_pb2, raft_pb2_grpc
 from utils.rpc.blocking import BlockingRuntime
 from utils.rpc.channel import Channel
@@ -34,8 +33,8 @@ _T = TypeVar("_T")
 class Observer:
     """Its channels live in one event loop for the whole run. Addresses are read anew for each look: they change."""
 
-    def __init__(self, system: RunningSystem) -> None:
-        self._system = system
+    def __init__(self, machines: Machines) -> None:
+        self._machines = machines
         self._runtime = BlockingRuntime()
 
     def __enter__(self) -> Self:
@@ -51,7 +50,7 @@ class Observer:
         deadline = time.monotonic() + LEADER_TIMEOUT_S
         nodes = CLUSTERS[cluster]
         while time.monotonic() < deadline:
-            leads = self._runtime.run(_all(self._leads(self._system.address(node)) for node in nodes))
+            leads = self._runtime.run(_all(self._leads(self._machines.address(node)) for node in nodes))
             for node, leading in zip(nodes, leads, strict=True):
                 if leading:
                     return node
@@ -98,13 +97,12 @@ class Observer:
             return await _captures(stub), await _holds(stub, sorted(order_ids))
 
         shelf, reservations = self._runtime.run(_with_channel(self._database, _read_database))
-        payment = self._system.address(PAYMENT)
+        payment = self._machines.address(PAYMENT)
         captures, holds = self._runtime.run(_with_channel(lambda: Channel(payment), read_payment))
-        dsn = database_url(self._system.data_directory, self._system.state.process(POSTGRES).port)
-        return Evidence(shelf, reservations, captures, holds, _records(dsn))
+        return Evidence(shelf, reservations, captures, holds, _records(self._machines.database_url))
 
     def _database(self) -> ClusterChannel:
-        return ClusterChannel([self._system.address(node) for node in DB_NODES])
+        return ClusterChannel([self._machines.address(node) for node in DB_NODES])
 
     async def _leads(self, address: str) -> bool:
         async def ask(channel: Any) -> bool:

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import msgspec
 
-from bookstore.running import RunningSystem
-from bookstore.system import ORCHESTRATOR
 from tests.chaos.checker import END_S_MAX, check
 from tests.chaos.gaps import longest_by_phase
 from tests.chaos.history import Exchange, Recorder
 from tests.chaos.injector import Injector
+from tests.chaos.machines import Machines
 from tests.chaos.observer import Observer
 from tests.chaos.schedule import schedule
 from tests.chaos.shelf import Shelf
@@ -60,22 +59,22 @@ def new_seed() -> int:
     return secrets.randbelow(10**9)
 
 
-def run(plan: Plan, directory: Path, say: Callable[[str], None]) -> Verdict:
-    """Plays `plan` with the system's data, logs, history and evidence in `directory`."""
+def run(plan: Plan, machines: Machines, directory: Path, say: Callable[[str], None]) -> Verdict:
+    """Plays `plan`; history and evidence are in `directory` afterwards."""
     say(f"seed {plan.seed}; replay with: {plan.command}")
-    with RunningSystem(directory, LUCK) as system, Observer(system) as observer:
+    with Observer(machines) as observer:
         expected_s = plan.seconds if plan.cycles is None else plan.cycles * SECONDS_PER_CYCLE_MAX
         shelf = Shelf(editions=5 + int(expected_s / 60 * EDITIONS_PER_MINUTE), seed=plan.seed)
         observer.stock_the_shelf(shelf.copies(), shelf.prices_cents())
         recorder = Recorder(observer.stock())
-        door = ShopDoor(system.state.process(ORCHESTRATOR).port, recorder)
+        door = ShopDoor(machines.shop_port, recorder)
         closing = threading.Event()
         shoppers = [Shopper(plan.seed + number, shelf, door, recorder, closing) for number in range(SHOPPERS)]
         for shopper in shoppers:
             shopper.start()
         try:
             injector = Injector(
-                system,
+                machines,
                 observer=observer,
                 door=door,
                 recorder=recorder,

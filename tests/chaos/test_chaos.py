@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.run import Plan, new_seed, run
+from tests.chaos.processes import Processes
+from tests.chaos.run import LUCK, Plan, new_seed, run
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
 
@@ -19,7 +20,8 @@ def test_minute_of_chaos_breaks_no_promise(tmp_path: Path) -> None:
         lines.append(line)
         print(line)
 
-    verdict = run(plan, tmp_path, say)
+    with Processes(tmp_path, LUCK) as machines:
+        verdict = run(plan, machines, tmp_path, say)
     report = "\n".join(lines)
     assert verdict.passed, f"replay with: {plan.command}\n{report}"
     print(verdict.summary())

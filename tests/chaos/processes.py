@@ -1,0 +1,100 @@
+"""Local processes, harmed by signals only: what happens to them is what happens in life."""
+
+import itertools
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+
+import psutil
+
+from bookstore import state
+from bookstore.postgres import database_url
+from bookstore.running import RunningSystem
+from bookstore.system import ORCHESTRATOR, POSTGRES
+from tests.chaos.machines import Harm
+from tests.chaos.schedule import Kind
+
+_END_TIMEOUT_S = 60.0
+_POLL_S = 0.05
+
+
+class Processes(RunningSystem):
+    """Machines: `with Processes(directory, settings) as machines:`."""
+
+    @property
+    def harms(self) -> Mapping[Kind, Harm]:
+        return {
+            Kind.KILL: self._kill,
+            Kind.ABSENCE: self._keep_away,
+            Kind.PAUSE: self._pause,
+            Kind.POWER_CUT: self._cut_power,
+            Kind.RESTART: self._restart,
+        }
+
+    @property
+    def shop_port(self) -> int:
+        return self.state.process(ORCHESTRATOR).port
+
+    @property
+    def database_url(self) -> str:
+        return database_url(self.data_directory, self.state.process(POSTGRES).port)
+
+    def absent(self) -> list[str]:
+        return [process.name for process in self.state.processes if process.pid is None]
+
+    def unhealthy(self) -> list[str]:
+        return [process.name for process in self.state.processes if not process.healthy]
+
+    def _kill(self, nodes: list[str], _duration_s: float) -> None:
+        _signal(self._trees(nodes), signal.SIGKILL)
+
+    def _keep_away(self, nodes: list[str], duration_s: float) -> None:
+        ends_at = time.monotonic() + duration_s
+        while time.monotonic() < ends_at:
+            back = [node for node in nodes if self.state.process(node).pid is not None]
+            _signal(self._trees(back), signal.SIGKILL)
+            time.sleep(_POLL_S)
+
+    def _pause(self, nodes: list[str], duration_s: float) -> None:
+        members = self._trees(nodes)
+        try:
+            _signal(members, signal.SIGSTOP)
+            time.sleep(duration_s)
+        finally:
+            _signal(members, signal.SIGCONT)
+
+    def _trees(self, nodes: list[str]) -> list[psutil.Process]:
+        """The processes of these nodes, with those that they have started; waits for one that is being started."""
+        return list(itertools.chain.from_iterable(_tree(self.pid(node)) for node in nodes))
+
+    def _cut_power(self, _nodes: list[str], _duration_s: float) -> None:
+        running = self.state
+        pids = (running.pid, *(process.pid for process in running.processes if process.pid is not None))
+        members = list(dict.fromkeys(itertools.chain.from_iterable(map(_tree, pids))))
+        _signal(members, signal.SIGKILL)
+        self.stop()
+        psutil.wait_procs(members, timeout=_END_TIMEOUT_S)
+        # What the dead supervisor said of itself is no longer true.
+        (self.data_directory / state.STATE_FILE).unlink(missing_ok=True)
+        self.start()
+
+    def _restart(self, _nodes: list[str], _duration_s: float) -> None:
+        self.stop()
+        self.start()
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    """Empty when it has ended."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _signal(members: list[psutil.Process], number: signal.Signals) -> None:
+    """At once: everything that takes time comes before."""
+    for member in members:
+        with suppress(psutil.NoSuchProcess):
+            member.send_signal(number)
