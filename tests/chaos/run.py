@@ -4,7 +4,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.chaos.history import Exchange, Recorder
 from tests.chaos.injector import Injector
 from tests.chaos.machines import Machines
 from tests.chaos.observer import Observer
-from tests.chaos.schedule import schedule
+from tests.chaos.schedule import Fault, schedule
 from tests.chaos.shelf import Shelf
 from tests.chaos.shop_door import ShopDoor
 from tests.chaos.shopper import Shopper
@@ -80,7 +80,7 @@ def run(plan: Plan, machines: Machines, directory: Path, say: Callable[[str], No
                 recorder=recorder,
                 say=lambda line: say(f"{recorder.now_s():7.1f} s  {line}"),
             )
-            cycles = _disturb(plan, injector, recorder, say)
+            cycles = _disturb(plan, schedule(plan.seed, machines.harms.keys()), injector, recorder, say)
             injector.wait_until_running()
             recorder.history.healed_at_s = recorder.now_s()
             say(f"{recorder.now_s():7.1f} s  healed; the last orders end")
@@ -97,10 +97,12 @@ def run(plan: Plan, machines: Machines, directory: Path, say: Callable[[str], No
     return verdict
 
 
-def _disturb(plan: Plan, injector: Injector, recorder: Recorder, say: Callable[[str], None]) -> int:
+def _disturb(
+    plan: Plan, faults: Iterator[Fault], injector: Injector, recorder: Recorder, say: Callable[[str], None]
+) -> int:
     time.sleep(WARM_UP_S)
     began_s = recorder.now_s()
-    for done, fault in enumerate(schedule(plan.seed)):
+    for done, fault in enumerate(faults):
         if plan.enough(done, recorder.now_s() - began_s):
             return done
         _, seen = recorder.counts()

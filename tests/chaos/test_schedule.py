@@ -3,13 +3,18 @@
 import itertools
 from collections import Counter
 
+import pytest
+
 from bookstore.shop_client import CLUSTERS
 from bookstore.system import PAYMENT
 from tests.chaos.schedule import LEADER, PAUSE_S, Fault, Kind, schedule
 
+# What can be done to local processes.
+SIGNALS = (Kind.KILL, Kind.PAUSE, Kind.ABSENCE, Kind.POWER_CUT, Kind.RESTART)
 
-def first(count: int, seed: int = 7) -> list[Fault]:
-    return list(itertools.islice(schedule(seed), count))
+
+def first(count: int, seed: int = 7, possible: tuple[Kind, ...] = tuple(Kind)) -> list[Fault]:
+    return list(itertools.islice(schedule(seed, possible), count))
 
 
 def test_seed_replays_its_schedule() -> None:
@@ -17,13 +22,20 @@ def test_seed_replays_its_schedule() -> None:
     assert first(200) != first(200, seed=8)
 
 
-def test_200_cycles_strike_everybody_in_every_way() -> None:
-    faults = first(200)
-    assert {fault.kind for fault in faults} == set(Kind)
+@pytest.mark.parametrize(("cycles", "possible"), [(200, SIGNALS), (600, tuple(Kind))])
+def test_as_many_cycles_strike_everybody_in_every_way(cycles: int, possible: tuple[Kind, ...]) -> None:
+    faults = first(cycles, possible=possible)
+    assert {fault.kind for fault in faults} == set(possible)
     alone = {(fault.kind, fault.targets[0].cluster) for fault in faults if fault.one_node}
-    assert alone == {(kind, cluster) for kind in (Kind.KILL, Kind.PAUSE, Kind.ABSENCE) for cluster in CLUSTERS}
+    kinds = set(possible) - {Kind.POWER_CUT, Kind.RESTART}
+    assert alone == {(kind, cluster) for kind in kinds for cluster in CLUSTERS}
     struck = {target.node for fault in faults for target in fault.targets}
     assert struck >= {LEADER, PAYMENT, *itertools.chain.from_iterable(CLUSTERS.values())}
+
+
+def test_only_disks_that_orders_are_written_to_are_full() -> None:
+    full = [fault for fault in first(2_000) if fault.kind is Kind.FULL_DISK]
+    assert {target.cluster for fault in full for target in fault.targets} == {*CLUSTERS, PAYMENT}
 
 
 def test_mostly_a_majority_of_each_cluster_is_left() -> None:
