@@ -4,7 +4,7 @@ import enum
 
 import msgspec
 
-from utils.clocks.story import PackedClock
+from utils.clocks.story import PackedClock, Story
 from utils.two_phase_commit.actions import OrderDecision
 from utils.two_phase_commit.decision_log import Command as DecisionCommand
 from utils.two_phase_commit.fenced_log import Epoch
@@ -58,6 +58,16 @@ class Decide(msgspec.Struct, frozen=True, tag=True):
     decisions: tuple[Decision, ...]
 
 
+class Restock(msgspec.Struct, frozen=True, tag=True):
+    """An operator takes a committed order back: its copies return to the shelf, once for each order id."""
+
+    order_id: str
+    position: int
+    # By title, the items of one title summed.
+    quantities: dict[str, int]
+    clock: PackedClock = b""
+
+
 class RaiseEpoch(msgspec.Struct, frozen=True, tag=True):
     """A node starts to lead the executors: compare-and-set of their epoch."""
 
@@ -73,7 +83,7 @@ class RecordDecisions(msgspec.Struct, frozen=True, tag=True):
     commands: tuple[DecisionCommand, ...]
 
 
-Command = Write | DecrementStock | Seed | Prepare | Decide | RaiseEpoch | RecordDecisions
+Command = Write | DecrementStock | Seed | Prepare | Decide | Restock | RaiseEpoch | RecordDecisions
 
 
 class Written(msgspec.Struct, frozen=True, tag=True):
@@ -85,6 +95,12 @@ class StockLeft(msgspec.Struct, frozen=True, tag=True):
     version: int
 
 
+class Restocked(msgspec.Struct, frozen=True, tag=True):
+    """The same for the same order, also when it was done before."""
+
+    story: Story
+
+
 class RefusalReason(enum.StrEnum):
     KEY_UNKNOWN = "key_unknown"
     VERSION_CONFLICT = "version_conflict"
@@ -92,6 +108,8 @@ class RefusalReason(enum.StrEnum):
     TOO_FEW_COPIES = "too_few_copies"
     FULL = "full"
     REQUEST_FORGOTTEN = "request_forgotten"
+    TOO_MANY_COPIES = "too_many_copies"
+    NOT_COMMITTED = "not_committed"
 
 
 class Refusal(msgspec.Struct, frozen=True, tag=True):
@@ -104,4 +122,4 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
 WriteResult = Written | StockLeft | Refusal
 # None in place of a decision: the order has none.
 Recorded = tuple[OrderDecision | None, ...]
-Result = WriteResult | tuple[Vote, ...] | tuple[Acknowledgement, ...] | Epoch | Recorded | None
+Result = WriteResult | Restocked | tuple[Vote, ...] | tuple[Acknowledgement, ...] | Epoch | Recorded | None

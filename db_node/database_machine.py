@@ -12,6 +12,10 @@ from db_node.commands import (
     Prepare,
     RaiseEpoch,
     RecordDecisions,
+    Refusal,
+    RefusalReason,
+    Restock,
+    Restocked,
     Result,
     Seed,
     Write,
@@ -19,10 +23,11 @@ from db_node.commands import (
 )
 from db_node.keyspace import Entry, Keyspace, Stored
 from db_node.remembered_requests import Answered, RememberedRequests
-from utils.clocks.story import DATABASE, Story
+from utils.clocks.story import DATABASE, Story, tell, unpack_clock
+from utils.domain.order_ids import OrderIds
 from utils.two_phase_commit.fenced_log import NO_EPOCH, Epoch, FencedLog
 from utils.two_phase_commit.messages import Attempt
-from utils.two_phase_commit.participant import Participant, Record
+from utils.two_phase_commit.participant import Participant, Phase, Record
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
@@ -42,6 +47,8 @@ class _State(msgspec.Struct):
     decisions: bytes | None = None
     # Of any attempt, also of those that are forgotten.
     highest_epoch: int = 0
+    # Orders whose copies an operator has put back.
+    restocked: bytes = b""
 
 
 def encode(command: Command) -> bytes:
@@ -58,6 +65,8 @@ class DatabaseMachine:
         self._participant = Participant[Quantities](self._keyspace, host=DATABASE)
         self._executors = FencedLog()
         self._highest_epoch = 0
+        # Kept for ever, since a compensation may be repeated at any time.
+        self._restocked = OrderIds()
 
     def apply(self, index: int, command: bytes) -> Result:
         return self._apply(_decoder.decode(command))
@@ -72,6 +81,7 @@ class DatabaseMachine:
                 self._executors.epoch,
                 self._executors.decisions.snapshot(),
                 self._highest_epoch,
+                self._restocked.dump(),
             )
         )
 
@@ -82,6 +92,7 @@ class DatabaseMachine:
         self._executors.restore(state.epoch, state.decisions)
         remembered = (record.attempt.epoch for record in state.records.values())
         self._highest_epoch = max(state.highest_epoch, *remembered, 0)
+        self._restocked = OrderIds(state.restocked)
         held = [record.work for record in state.records.values() if record.work is not None]
         self._keyspace.restore(state.stored, held)
 
@@ -135,12 +146,31 @@ class DatabaseMachine:
             case Decide(decisions):
                 self._see(decision.attempt for decision in decisions)
                 return tuple(self._participant.decide(decision) for decision in decisions)
+            case Restock():
+                return self._restock(command)
             case RaiseEpoch(expected_number, node_id, incarnation):
                 # Executors that elected by Raft before have left their terms as epochs.
                 return self._executors.raise_epoch(expected_number, node_id, incarnation, above=self._highest_epoch)
             case RecordDecisions(epoch, commands):
                 return self._executors.record(epoch, commands)
         assert_never(command)
+
+    def _restock(self, command: Restock) -> Restocked | Refusal:
+        order_id = command.order_id
+        if order_id not in self._restocked:
+            if not self._is_committed(order_id, command.position):
+                return Refusal(RefusalReason.NOT_COMMITTED, f"no copy was sold to order {order_id}")
+            if (refusal := self._keyspace.restock(command.quantities)) is not None:
+                return refusal
+            self._restocked.add(order_id)
+        return Restocked(tell((), DATABASE, "restocked", unpack_clock(command.clock)))
+
+    def _is_committed(self, order_id: str, position: int) -> bool:
+        """As far as it is remembered: of a finished order that is forgotten, whoever asks knows it."""
+        record = self._participant.records.get(order_id)
+        if record is None:
+            return 0 < position < self._participant.finished_below
+        return record.phase is Phase.COMMITTED
 
     def _see(self, attempts: Iterable[Attempt]) -> None:
         """Of all attempts, not only of those that leave a record: a node that was restored must know no other epoch."""

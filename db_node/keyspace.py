@@ -11,6 +11,8 @@ from utils.two_phase_commit.messages import Attempt, VoteKind
 from utils.two_phase_commit.participant import Verdict
 
 KEYS_MAX = 100_000
+# What a read can answer: a signed 64-bit integer.
+COPIES_MAX = 2**63 - 1
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -88,6 +90,22 @@ class Keyspace:
             return Refusal(RefusalReason.TOO_FEW_COPIES, f"{free} copies of {title} are free, not {quantity}")
         left = entry.value - quantity
         return StockLeft(left, self._put(key, left).version)
+
+    def restock(self, quantities: dict[str, int]) -> Refusal | None:
+        """Puts copies back on the shelf, by title: all of them, or none."""
+        for title, quantity in quantities.items():
+            entry = self.get(stock_key(title))
+            if entry is None:
+                return Refusal(RefusalReason.KEY_UNKNOWN, f"{stock_key(title)} was never written")
+            assert isinstance(entry.value, int)
+            if entry.value + quantity > COPIES_MAX:
+                message = f"{entry.value} copies of {title} and {quantity} more are beyond {COPIES_MAX}"
+                return Refusal(RefusalReason.TOO_MANY_COPIES, message)
+        for title, quantity in quantities.items():
+            stored = self._stored[stock_key(title)]
+            assert isinstance(stored.value, int)
+            self._put(stock_key(title), stored.value + quantity)
+        return None
 
     def seed(self, integers: dict[str, int]) -> None:
         for key, value in integers.items():

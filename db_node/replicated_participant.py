@@ -1,14 +1,16 @@
 """The primary's part in two-phase commit: its votes and acknowledgements are what the cluster has committed."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
-from db_node.commands import Decide, OrderedCopies, Prepare
+from db_node.commands import Decide, OrderedCopies, Prepare, Refusal, Restock, Restocked
 from db_node.database_machine import encode
+from utils.domain.order import PricedItem
 from utils.raft.consensus import Consensus
 from utils.raft.io.service_errors import raft_errors
-from utils.two_phase_commit.messages import Acknowledgement, Decision, Transaction, Vote
+from utils.rpc.errors import FailedPrecondition
+from utils.two_phase_commit.messages import Acknowledgement, Compensated, Compensation, Decision, Transaction, Vote
 
 
 class ReplicatedParticipant:
@@ -33,9 +35,22 @@ class ReplicatedParticipant:
             acknowledgements = await self._node.propose(encode(Decide(tuple(decisions))), timeout_s=timeout_s)
         return cast("Sequence[Acknowledgement]", acknowledgements)
 
+    async def compensate(self, compensation: Compensation, *, timeout_s: float) -> Compensated:
+        command = Restock(compensation.order_id, compensation.position, _copies(compensation.items), compensation.clock)
+        with raft_errors():
+            result: Restocked | Refusal = await self._node.propose(encode(command), timeout_s=timeout_s)
+        if isinstance(result, Refusal):
+            raise FailedPrecondition(result.message, reason=result.reason)
+        return Compensated(story=result.story)
+
 
 def _ordered_copies(transaction: Transaction) -> OrderedCopies:
+    return OrderedCopies(transaction.attempt, transaction.position, _copies(transaction.items), transaction.clock)
+
+
+def _copies(items: Iterable[PricedItem]) -> dict[str, int]:
+    """By title."""
     quantities: Counter[str] = Counter()
-    for item in transaction.items:
+    for item in items:
         quantities[item.title] += item.quantity
-    return OrderedCopies(transaction.attempt, transaction.position, dict(quantities), transaction.clock)
+    return dict(quantities)

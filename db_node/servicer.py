@@ -137,7 +137,13 @@ def _refused(refusal: Refusal) -> ServiceError:
             return InvalidArgument(refusal.message)
         case RefusalReason.FULL:
             return ResourceExhausted(refusal.message)
-        case RefusalReason.VERSION_CONFLICT | RefusalReason.TOO_FEW_COPIES | RefusalReason.REQUEST_FORGOTTEN:
+        case (
+            RefusalReason.VERSION_CONFLICT
+            | RefusalReason.TOO_FEW_COPIES
+            | RefusalReason.REQUEST_FORGOTTEN
+            | RefusalReason.TOO_MANY_COPIES
+            | RefusalReason.NOT_COMMITTED
+        ):
             return FailedPrecondition(refusal.message, reason=refusal.reason)
     assert_never(refusal.reason)
 

@@ -30,11 +30,11 @@ from order_queue.commands import (
     Registered,
     ResultAlarm,
 )
-from order_queue.forgotten_ids import ForgottenIds
 from order_queue.order_heap import OrderHeap
 from order_queue.order_record import OrderRecord, OrderResult, OrderState
 from utils.clocks.story import ORDER_QUEUE, Story, last_clock, tell, unpack_clock
 from utils.clocks.vector_clock import VectorClock
+from utils.domain.order_ids import OrderIds
 
 _SNAPSHOT_VERSION = 2
 
@@ -60,7 +60,7 @@ class QueueMachine:
         # Encoded: the many that have ended take a third of the memory so, and the garbage collector skips them.
         self._ended: dict[str, bytes] = {}
         self._unrecorded: deque[tuple[int, str]] = deque()
-        self._forgotten = ForgottenIds()
+        self._forgotten = OrderIds()
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(OrderRecord)
 
@@ -93,7 +93,7 @@ class QueueMachine:
         self._pending = {record.order_id: record for record in state.pending}
         self._ended = {self._decoder.decode(data).order_id: data for data in state.ended}
         self._unrecorded = deque(state.unrecorded)
-        self._forgotten = ForgottenIds(state.forgotten)
+        self._forgotten = OrderIds(state.forgotten)
         self._heap.clear()
         for record in state.pending:
             self._push(record)

@@ -13,10 +13,18 @@ import msgspec
 
 from payment.journal import Journal, JournalFullError
 from payment.ledger import Ledger, LedgerEntry, Payment
-from utils.clocks.story import Story
+from utils.clocks.story import PAYMENT, Story, tell, unpack_clock
 from utils.observe.logging import get_logger
-from utils.rpc.errors import ResourceExhausted, Unavailable
-from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Transaction, Vote
+from utils.rpc.errors import FailedPrecondition, ResourceExhausted, Unavailable
+from utils.two_phase_commit.messages import (
+    Acknowledgement,
+    Attempt,
+    Compensated,
+    Compensation,
+    Decision,
+    Transaction,
+    Vote,
+)
 
 log = get_logger()
 
@@ -62,13 +70,27 @@ class DurableLedger:
     async def decide(self, decisions: Sequence[Decision], *, timeout_s: float) -> list[Acknowledgement]:
         return await self._ask(lambda: [self._ledger.decide(decision) for decision in decisions], timeout_s)
 
+    async def compensate(self, compensation: Compensation, *, timeout_s: float) -> Compensated:
+        """Refunds a captured payment, once, however long ago it was. Raises FailedPrecondition for any other."""
+        order_id = compensation.order_id
+        entry = await self._look_up(lambda: self._journal.entry(order_id), timeout_s)
+        if entry is None or entry.payment is None or not entry.payment.was_captured:
+            raise FailedPrecondition(f"nothing was captured for order {order_id}")
+        captured_cents = entry.payment.charge.amount_cents
+        if captured_cents != compensation.amount_cents:
+            amounts = f"{captured_cents} cents were captured, not {compensation.amount_cents}"
+            raise FailedPrecondition(f"for order {order_id} {amounts}")
+        code = await self._ask(lambda: self._ledger.refund(entry), timeout_s)
+        return Compensated(code, tell((), PAYMENT, "refunded", unpack_clock(compensation.clock)))
+
     async def story(self, order_id: str, timeout_s: float) -> Story:
         """What has happened to an order here, as far as it is remembered."""
         return await self._ask(lambda: self._ledger.story(order_id), timeout_s)
 
     async def payment(self, order_id: str, *, timeout_s: float) -> Payment | None:
         """None for an order that was never prepared."""
-        return await self._look_up(lambda: self._journal.payment(order_id), timeout_s)
+        entry = await self._look_up(lambda: self._journal.entry(order_id), timeout_s)
+        return None if entry is None else entry.payment
 
     async def captures(self, after_order_id: str, captures_max: int, *, timeout_s: float) -> list[tuple[str, Payment]]:
         """In the order of the order ids."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from payment.ledger import LedgerEntry, Payment, PaymentState
+from payment.ledger import LedgerEntry, Payment
 
 # The user_version of the schema: that of the last of these steps, of which each begins where the one before it ends.
 _SCHEMA = (
@@ -27,6 +27,8 @@ _SCHEMA = (
     CREATE INDEX orders_by_position ON orders (position);
     CREATE INDEX captures ON orders (order_id) WHERE captured;
     """,
+    # An entry may say that a payment is refunded, of which older code knows nothing; its captured stays 1.
+    "",
 )
 _FORMAT = len(_SCHEMA)
 
@@ -75,13 +77,13 @@ class Journal:
             raise JournalDamagedError(self._path, str(error)) from error
         return entries, finished_below
 
-    def payment(self, order_id: str) -> Payment | None:
-        """Where an order's payment stands, however long ago it ended. None: it was never prepared."""
+    def entry(self, order_id: str) -> LedgerEntry | None:
+        """What is known of an order, however long ago it ended."""
         row = self._connection.execute("SELECT entry FROM orders WHERE order_id = ?", (order_id,)).fetchone()
-        return None if row is None else _decode(row[0]).payment
+        return None if row is None else _decode(row[0])
 
     def captures(self, after_order_id: str, captures_max: int) -> list[tuple[str, Payment]]:
-        """A page of all captures there ever were, in the order of the order ids."""
+        """A page of all captures there ever were, refunded ones too, in the order of the order ids."""
         query = "SELECT order_id, entry FROM orders WHERE captured AND order_id > ? ORDER BY order_id LIMIT ?"
         captures: list[tuple[str, Payment]] = []
         for order_id, entry in self._connection.execute(query, (after_order_id, captures_max)):
@@ -135,4 +137,4 @@ def _decode(entry: bytes) -> LedgerEntry:
 
 
 def _is_captured(entry: LedgerEntry) -> bool:
-    return entry.payment is not None and entry.payment.state is PaymentState.CAPTURED
+    return entry.payment is not None and entry.payment.was_captured

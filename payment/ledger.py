@@ -1,4 +1,4 @@
-"""Payment's decisions: which order is authorised, and which is captured. Pure: the journal makes them durable.
+"""Payment's decisions: which order is authorised, captured, refunded. Pure: the journal makes them durable.
 
 It holds what can still change. Of orders that are finished only the journal knows.
 """
@@ -35,8 +35,15 @@ class Luck(msgspec.Struct, frozen=True):
 
     def confirmation_code(self, attempt: Attempt) -> str:
         """20 characters; the same for the same attempt."""
-        digest = self._hash("confirm", attempt.order_id, str(attempt.epoch), str(attempt.number))
-        return f"PAY-{b32encode(digest[:10]).decode()}"
+        return f"PAY-{self._code('confirm', attempt)}"
+
+    def refund_code(self, attempt: Attempt) -> str:
+        """Of the same kind."""
+        return f"REF-{self._code('refund', attempt)}"
+
+    def _code(self, purpose: str, attempt: Attempt) -> str:
+        digest = self._hash(purpose, attempt.order_id, str(attempt.epoch), str(attempt.number))
+        return b32encode(digest[:10]).decode()
 
     def _hash(self, *parts: str) -> bytes:
         return hashlib.sha256("\0".join((self.seed, *parts)).encode()).digest()
@@ -54,6 +61,8 @@ class PaymentState(enum.StrEnum):
     DECLINED = "declined"
     CAPTURED = "captured"
     VOIDED = "voided"
+    # What was captured.
+    REFUNDED = "refunded"
 
 
 class Payment(msgspec.Struct, frozen=True):
@@ -62,8 +71,14 @@ class Payment(msgspec.Struct, frozen=True):
     attempt: Attempt
     state: PaymentState
     charge: Charge
-    # Only when captured.
+    # Only when captured, and from then on.
     confirmation_code: str = ""
+    # Only when refunded.
+    refund_code: str = ""
+
+    @property
+    def was_captured(self) -> bool:
+        return self.state in (PaymentState.CAPTURED, PaymentState.REFUNDED)
 
 
 class LedgerEntry(msgspec.Struct, frozen=True):
@@ -81,6 +96,8 @@ class Ledger:
         self._participant = Participant[Charge](self, host=PAYMENT)
         self._payments: dict[str, Payment] = {}
         self._changed: set[str] = set()
+        # Of orders that have left the ledger, not journalled yet.
+        self._refunded: dict[str, LedgerEntry] = {}
 
     def restore(self, entries: Iterable[LedgerEntry], finished_below: int) -> None:
         """Replaces everything by what the journal holds."""
@@ -93,6 +110,7 @@ class Ledger:
                 self._payments[order_id] = entry.payment
         self._participant.restore(records, finished_below)
         self._changed = set()
+        self._refunded = {}
 
     def take_changes(self) -> list[LedgerEntry]:
         """The orders that have changed since the last call: to be journalled before any answer leaves.
@@ -102,7 +120,9 @@ class Ledger:
         entries = [
             LedgerEntry(self._participant.records[order_id], self._payments.get(order_id)) for order_id in self._changed
         ]
+        entries += self._refunded.values()
         self._changed = set()
+        self._refunded = {}
         for order_id in self._participant.prune():
             self._payments.pop(order_id, None)
         return entries
@@ -133,6 +153,26 @@ class Ledger:
         acknowledgement = self._participant.decide(decision)
         self._note(order_id, before)
         return acknowledgement
+
+    def refund(self, entry: LedgerEntry) -> str:
+        """Gives back what was captured, in full. Returns the code of the refund: the same for the same order.
+
+        `entry`: what the journal holds of the order, which was captured, and may have left the ledger long ago.
+        """
+        order_id = entry.record.attempt.order_id
+        payment = self._payments.get(order_id, entry.payment)
+        assert payment is not None
+        assert payment.was_captured, payment
+        if payment.state is PaymentState.REFUNDED:
+            return payment.refund_code
+        code = self._luck.refund_code(payment.attempt)
+        payment = msgspec.structs.replace(payment, state=PaymentState.REFUNDED, refund_code=code)
+        if order_id in self._payments:
+            self._payments[order_id] = payment
+            self._changed.add(order_id)
+        else:
+            self._refunded[order_id] = LedgerEntry(entry.record, payment)
+        return code
 
     def story(self, order_id: str) -> Story:
         """What has happened to an order here, as far as it is remembered."""

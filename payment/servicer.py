@@ -16,6 +16,7 @@ _STATES = {
     PaymentState.DECLINED: pb.GetPaymentResponse.STATE_DECLINED,
     PaymentState.CAPTURED: pb.GetPaymentResponse.STATE_CAPTURED,
     PaymentState.VOIDED: pb.GetPaymentResponse.STATE_VOIDED,
+    PaymentState.REFUNDED: pb.GetPaymentResponse.STATE_REFUNDED,
 }
 
 
@@ -33,6 +34,7 @@ class PaymentServicer(payment_pb2_grpc.PaymentServiceServicer):
             amount_cents=payment.charge.amount_cents,
             confirmation_code=payment.confirmation_code,
             attempt=attempt_to_proto(payment.attempt),
+            refund_code=payment.refund_code,
         )
 
     async def ListCaptures(self, request: pb.ListCapturesRequest, context: Any) -> pb.ListCapturesResponse:
@@ -46,4 +48,5 @@ def _capture(order_id: str, payment: Payment) -> pb.Capture:
         order_id=order_id,
         amount_cents=payment.charge.amount_cents,
         confirmation_code=payment.confirmation_code,
+        refund_code=payment.refund_code,
     )

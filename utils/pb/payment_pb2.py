@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from utils.pb import two_phase_commit_pb2 as utils_dot_pb_dot_two__phase__commit__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16utils/pb/payment.proto\x12\x0c\x62ookstore.v1\x1a\x1futils/pb/two_phase_commit.proto\"%\n\x11GetPaymentRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\"\xa6\x02\n\x12GetPaymentResponse\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x35\n\x05state\x18\x02 \x01(\x0e\x32&.bookstore.v1.GetPaymentResponse.State\x12\x14\n\x0c\x61mount_cents\x18\x03 \x01(\x04\x12\x19\n\x11\x63onfirmation_code\x18\x04 \x01(\t\x12&\n\x07\x61ttempt\x18\x05 \x01(\x0b\x32\x15.bookstore.v1.Attempt\"n\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10STATE_AUTHORISED\x10\x01\x12\x12\n\x0eSTATE_DECLINED\x10\x02\x12\x12\n\x0eSTATE_CAPTURED\x10\x03\x12\x10\n\x0cSTATE_VOIDED\x10\x04\"C\n\x13ListCapturesRequest\x12\x16\n\x0e\x61\x66ter_order_id\x18\x01 \x01(\t\x12\x14\n\x0cmax_captures\x18\x02 \x01(\r\"L\n\x07\x43\x61pture\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61mount_cents\x18\x02 \x01(\x04\x12\x19\n\x11\x63onfirmation_code\x18\x03 \x01(\t\"?\n\x14ListCapturesResponse\x12\'\n\x08\x63\x61ptures\x18\x01 \x03(\x0b\x32\x15.bookstore.v1.Capture2\xb8\x01\n\x0ePaymentService\x12O\n\nGetPayment\x12\x1f.bookstore.v1.GetPaymentRequest\x1a .bookstore.v1.GetPaymentResponse\x12U\n\x0cListCaptures\x12!.bookstore.v1.ListCapturesRequest\x1a\".bookstore.v1.ListCapturesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16utils/pb/payment.proto\x12\x0c\x62ookstore.v1\x1a\x1futils/pb/two_phase_commit.proto\"%\n\x11GetPaymentRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\"\xd0\x02\n\x12GetPaymentResponse\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x35\n\x05state\x18\x02 \x01(\x0e\x32&.bookstore.v1.GetPaymentResponse.State\x12\x14\n\x0c\x61mount_cents\x18\x03 \x01(\x04\x12\x19\n\x11\x63onfirmation_code\x18\x04 \x01(\t\x12&\n\x07\x61ttempt\x18\x05 \x01(\x0b\x32\x15.bookstore.v1.Attempt\x12\x13\n\x0brefund_code\x18\x06 \x01(\t\"\x82\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10STATE_AUTHORISED\x10\x01\x12\x12\n\x0eSTATE_DECLINED\x10\x02\x12\x12\n\x0eSTATE_CAPTURED\x10\x03\x12\x10\n\x0cSTATE_VOIDED\x10\x04\x12\x12\n\x0eSTATE_REFUNDED\x10\x05\"C\n\x13ListCapturesRequest\x12\x16\n\x0e\x61\x66ter_order_id\x18\x01 \x01(\t\x12\x14\n\x0cmax_captures\x18\x02 \x01(\r\"a\n\x07\x43\x61pture\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61mount_cents\x18\x02 \x01(\x04\x12\x19\n\x11\x63onfirmation_code\x18\x03 \x01(\t\x12\x13\n\x0brefund_code\x18\x04 \x01(\t\"?\n\x14ListCapturesResponse\x12\'\n\x08\x63\x61ptures\x18\x01 \x03(\x0b\x32\x15.bookstore.v1.Capture2\xb8\x01\n\x0ePaymentService\x12O\n\nGetPayment\x12\x1f.bookstore.v1.GetPaymentRequest\x1a .bookstore.v1.GetPaymentResponse\x12U\n\x0cListCaptures\x12!.bookstore.v1.ListCapturesRequest\x1a\".bookstore.v1.ListCapturesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,15 +35,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETPAYMENTREQUEST']._serialized_start=73
   _globals['_GETPAYMENTREQUEST']._serialized_end=110
   _globals['_GETPAYMENTRESPONSE']._serialized_start=113
-  _globals['_GETPAYMENTRESPONSE']._serialized_end=407
-  _globals['_GETPAYMENTRESPONSE_STATE']._serialized_start=297
-  _globals['_GETPAYMENTRESPONSE_STATE']._serialized_end=407
-  _globals['_LISTCAPTURESREQUEST']._serialized_start=409
-  _globals['_LISTCAPTURESREQUEST']._serialized_end=476
-  _globals['_CAPTURE']._serialized_start=478
-  _globals['_CAPTURE']._serialized_end=554
-  _globals['_LISTCAPTURESRESPONSE']._serialized_start=556
-  _globals['_LISTCAPTURESRESPONSE']._serialized_end=619
-  _globals['_PAYMENTSERVICE']._serialized_start=622
-  _globals['_PAYMENTSERVICE']._serialized_end=806
+  _globals['_GETPAYMENTRESPONSE']._serialized_end=449
+  _globals['_GETPAYMENTRESPONSE_STATE']._serialized_start=319
+  _globals['_GETPAYMENTRESPONSE_STATE']._serialized_end=449
+  _globals['_LISTCAPTURESREQUEST']._serialized_start=451
+  _globals['_LISTCAPTURESREQUEST']._serialized_end=518
+  _globals['_CAPTURE']._serialized_start=520
+  _globals['_CAPTURE']._serialized_end=617
+  _globals['_LISTCAPTURESRESPONSE']._serialized_start=619
+  _globals['_LISTCAPTURESRESPONSE']._serialized_end=682
+  _globals['_PAYMENTSERVICE']._serialized_start=685
+  _globals['_PAYMENTSERVICE']._serialized_end=869
 # @@protoc_insertion_point(module_scope)

@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class GetPaymentRequest(_message.Message):
-    """Payment is a participant (ParticipantService): Prepare authorises, Commit captures."""
+    """Payment is a participant (ParticipantService): Prepare authorises, Commit captures, Compensate refunds."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -56,6 +56,8 @@ class GetPaymentResponse(_message.Message):
         STATE_DECLINED: GetPaymentResponse._State.ValueType  # 2
         STATE_CAPTURED: GetPaymentResponse._State.ValueType  # 3
         STATE_VOIDED: GetPaymentResponse._State.ValueType  # 4
+        STATE_REFUNDED: GetPaymentResponse._State.ValueType  # 5
+        """After a capture."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: GetPaymentResponse.State.ValueType  # 0
@@ -63,16 +65,21 @@ class GetPaymentResponse(_message.Message):
     STATE_DECLINED: GetPaymentResponse.State.ValueType  # 2
     STATE_CAPTURED: GetPaymentResponse.State.ValueType  # 3
     STATE_VOIDED: GetPaymentResponse.State.ValueType  # 4
+    STATE_REFUNDED: GetPaymentResponse.State.ValueType  # 5
+    """After a capture."""
 
     ORDER_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     AMOUNT_CENTS_FIELD_NUMBER: _builtins.int
     CONFIRMATION_CODE_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    REFUND_CODE_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     state: Global___GetPaymentResponse.State.ValueType
     amount_cents: _builtins.int
     confirmation_code: _builtins.str
+    refund_code: _builtins.str
+    """Set when refunded."""
     @_builtins.property
     def attempt(self) -> _two_phase_commit_pb2.Attempt: ...
     def __init__(
@@ -83,10 +90,11 @@ class GetPaymentResponse(_message.Message):
         amount_cents: _builtins.int = ...,
         confirmation_code: _builtins.str = ...,
         attempt: _two_phase_commit_pb2.Attempt | None = ...,
+        refund_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_cents", b"amount_cents", "attempt", b"attempt", "confirmation_code", b"confirmation_code", "order_id", b"order_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_cents", b"amount_cents", "attempt", b"attempt", "confirmation_code", b"confirmation_code", "order_id", b"order_id", "refund_code", b"refund_code", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -122,19 +130,23 @@ class Capture(_message.Message):
     ORDER_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_CENTS_FIELD_NUMBER: _builtins.int
     CONFIRMATION_CODE_FIELD_NUMBER: _builtins.int
+    REFUND_CODE_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     amount_cents: _builtins.int
     confirmation_code: _builtins.str
+    refund_code: _builtins.str
+    """Set when it was refunded, which is always in full."""
     def __init__(
         self,
         *,
         order_id: _builtins.str = ...,
         amount_cents: _builtins.int = ...,
         confirmation_code: _builtins.str = ...,
+        refund_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_cents", b"amount_cents", "confirmation_code", b"confirmation_code", "order_id", b"order_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_cents", b"amount_cents", "confirmation_code", b"confirmation_code", "order_id", b"order_id", "refund_code", b"refund_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -331,6 +331,70 @@ class Acknowledgement(_message.Message):
 Global___Acknowledgement: _TypeAlias = Acknowledgement  # noqa: Y015
 
 @_typing.final
+class CompensateRequest(_message.Message):
+    """An operator takes an approved order back: each participant undoes its own part, once for each order id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    AMOUNT_CENTS_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    position: _builtins.int
+    """The order's index in the queue's log."""
+    amount_cents: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.PricedItem]: ...
+    @_builtins.property
+    def clock(self) -> _vector_clock_pb2.VectorClock:
+        """Of what came before."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        position: _builtins.int = ...,
+        items: _abc.Iterable[_order_pb2.PricedItem] | None = ...,
+        amount_cents: _builtins.int = ...,
+        clock: _vector_clock_pb2.VectorClock | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_cents", b"amount_cents", "clock", b"clock", "items", b"items", "order_id", b"order_id", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompensateRequest: _TypeAlias = CompensateRequest  # noqa: Y015
+
+@_typing.final
+class CompensateResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFUND_CODE_FIELD_NUMBER: _builtins.int
+    STORY_FIELD_NUMBER: _builtins.int
+    refund_code: _builtins.str
+    """From payment."""
+    @_builtins.property
+    def story(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """What was done there: packed events, the same for the same request."""
+
+    def __init__(
+        self,
+        *,
+        refund_code: _builtins.str = ...,
+        story: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refund_code", b"refund_code", "story", b"story"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompensateResponse: _TypeAlias = CompensateResponse  # noqa: Y015
+
+@_typing.final
 class ResolveRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

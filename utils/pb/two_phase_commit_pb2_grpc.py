@@ -45,6 +45,11 @@ class ParticipantServiceStub:
                 request_serializer=utils_dot_pb_dot_two__phase__commit__pb2.DecideRequest.SerializeToString,
                 response_deserializer=utils_dot_pb_dot_two__phase__commit__pb2.DecideResponse.FromString,
                 _registered_method=True)
+        self.Compensate = channel.unary_unary(
+                '/bookstore.v1.ParticipantService/Compensate',
+                request_serializer=utils_dot_pb_dot_two__phase__commit__pb2.CompensateRequest.SerializeToString,
+                response_deserializer=utils_dot_pb_dot_two__phase__commit__pb2.CompensateResponse.FromString,
+                _registered_method=True)
 
 
 class ParticipantServiceServicer:
@@ -63,6 +68,13 @@ class ParticipantServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Compensate(self, request, context):
+        """Idempotent by order id, for ever. FAILED_PRECONDITION, and nothing changed, for an order that was not committed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ParticipantServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -75,6 +87,11 @@ def add_ParticipantServiceServicer_to_server(servicer, server):
                     servicer.Decide,
                     request_deserializer=utils_dot_pb_dot_two__phase__commit__pb2.DecideRequest.FromString,
                     response_serializer=utils_dot_pb_dot_two__phase__commit__pb2.DecideResponse.SerializeToString,
+            ),
+            'Compensate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Compensate,
+                    request_deserializer=utils_dot_pb_dot_two__phase__commit__pb2.CompensateRequest.FromString,
+                    response_serializer=utils_dot_pb_dot_two__phase__commit__pb2.CompensateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -132,6 +149,33 @@ class ParticipantService:
             '/bookstore.v1.ParticipantService/Decide',
             utils_dot_pb_dot_two__phase__commit__pb2.DecideRequest.SerializeToString,
             utils_dot_pb_dot_two__phase__commit__pb2.DecideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Compensate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bookstore.v1.ParticipantService/Compensate',
+            utils_dot_pb_dot_two__phase__commit__pb2.CompensateRequest.SerializeToString,
+            utils_dot_pb_dot_two__phase__commit__pb2.CompensateResponse.FromString,
             options,
             channel_credentials,
             insecure,

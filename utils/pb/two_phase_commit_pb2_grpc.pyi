@@ -18,6 +18,8 @@ class ParticipantServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     Prepare: _aio.UnaryUnaryMultiCallable[_two_phase_commit_pb2.PrepareRequest, _two_phase_commit_pb2.PrepareResponse]
     Decide: _aio.UnaryUnaryMultiCallable[_two_phase_commit_pb2.DecideRequest, _two_phase_commit_pb2.DecideResponse]
+    Compensate: _aio.UnaryUnaryMultiCallable[_two_phase_commit_pb2.CompensateRequest, _two_phase_commit_pb2.CompensateResponse]
+    """Idempotent by order id, for ever. FAILED_PRECONDITION, and nothing changed, for an order that was not committed."""
 
 class ParticipantServiceServicer(metaclass=_abc_1.ABCMeta):
     """Served by db_node (its primary) and payment."""
@@ -35,6 +37,14 @@ class ParticipantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _two_phase_commit_pb2.DecideRequest,
         context: _aio.ServicerContext[_two_phase_commit_pb2.DecideRequest, _abc.Awaitable[_two_phase_commit_pb2.DecideResponse]],
     ) -> _abc.Awaitable[_two_phase_commit_pb2.DecideResponse]: ...
+
+    @_abc_1.abstractmethod
+    def Compensate(
+        self,
+        request: _two_phase_commit_pb2.CompensateRequest,
+        context: _aio.ServicerContext[_two_phase_commit_pb2.CompensateRequest, _abc.Awaitable[_two_phase_commit_pb2.CompensateResponse]],
+    ) -> _abc.Awaitable[_two_phase_commit_pb2.CompensateResponse]:
+        """Idempotent by order id, for ever. FAILED_PRECONDITION, and nothing changed, for an order that was not committed."""
 
 def add_ParticipantServiceServicer_to_server(servicer: ParticipantServiceServicer, server: _aio.Server) -> None: ...
 

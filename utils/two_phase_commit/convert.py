@@ -3,12 +3,15 @@
 Every `..._from_proto` raises InvalidArgument for what is missing or out of its range.
 """
 
+from collections.abc import Sequence
+
 from utils.domain.money import AMOUNT_CENTS_MAX
-from utils.domain.order import ITEMS_MAX, ORDER_ID, QUANTITY_MAX, TITLE_LENGTH_MAX
-from utils.pb import two_phase_commit_pb2 as pb
+from utils.domain.order import ITEMS_MAX, ORDER_ID, QUANTITY_MAX, TITLE_LENGTH_MAX, PricedItem
+from utils.pb import order_pb2, two_phase_commit_pb2 as pb
 from utils.pb.convert import (
     instrument_from_proto,
     instrument_to_proto,
+    order_id_from_proto,
     packed_clock_from_proto,
     packed_clock_to_proto,
     packed_story_from_proto,
@@ -21,6 +24,8 @@ from utils.rpc.errors import InvalidArgument
 from utils.two_phase_commit.messages import (
     Acknowledgement,
     Attempt,
+    Compensated,
+    Compensation,
     Decision,
     Resolution,
     ResolutionKind,
@@ -79,23 +84,31 @@ def transaction_to_proto(transaction: Transaction) -> pb.Transaction:
 
 
 def transaction_from_proto(message: pb.Transaction) -> Transaction:
-    if not 1 <= len(message.items) <= ITEMS_MAX:
-        raise InvalidArgument(f"a transaction has from 1 to {ITEMS_MAX} items")
-    for item in message.items:
+    return Transaction(
+        attempt_from_proto(message.attempt),
+        position_from_proto(message.position),
+        _items_from_proto(message.items),
+        _amount_cents_from_proto(message.amount_cents),
+        instrument_from_proto(message.instrument),
+        packed_clock_from_proto(message.clock),
+    )
+
+
+def _items_from_proto(messages: Sequence[order_pb2.PricedItem]) -> tuple[PricedItem, ...]:
+    if not 1 <= len(messages) <= ITEMS_MAX:
+        raise InvalidArgument(f"an order has from 1 to {ITEMS_MAX} items")
+    for item in messages:
         if not 1 <= len(item.title) <= TITLE_LENGTH_MAX or not 1 <= item.quantity <= QUANTITY_MAX:
             raise InvalidArgument(
                 f"an item has a title of 1 to {TITLE_LENGTH_MAX} characters and a quantity of 1 to {QUANTITY_MAX}"
             )
-    if message.amount_cents > AMOUNT_CENTS_MAX:
+    return tuple(priced_item_from_proto(item) for item in messages)
+
+
+def _amount_cents_from_proto(amount_cents: int) -> int:
+    if amount_cents > AMOUNT_CENTS_MAX:
         raise InvalidArgument(f"amount_cents is at most {AMOUNT_CENTS_MAX}")
-    return Transaction(
-        attempt_from_proto(message.attempt),
-        position_from_proto(message.position),
-        tuple(priced_item_from_proto(item) for item in message.items),
-        message.amount_cents,
-        instrument_from_proto(message.instrument),
-        packed_clock_from_proto(message.clock),
-    )
+    return amount_cents
 
 
 def vote_to_proto(vote: Vote) -> pb.Vote:
@@ -157,6 +170,34 @@ def acknowledgement_from_proto(message: pb.Acknowledgement) -> Acknowledgement:
         message.finished,
         packed_story_from_proto(message.story),
     )
+
+
+def compensation_to_proto(compensation: Compensation) -> pb.CompensateRequest:
+    return pb.CompensateRequest(
+        order_id=compensation.order_id,
+        position=compensation.position,
+        items=[priced_item_to_proto(item) for item in compensation.items],
+        amount_cents=compensation.amount_cents,
+        clock=packed_clock_to_proto(compensation.clock),
+    )
+
+
+def compensation_from_proto(message: pb.CompensateRequest) -> Compensation:
+    return Compensation(
+        order_id_from_proto(message.order_id),
+        position_from_proto(message.position),
+        _items_from_proto(message.items),
+        _amount_cents_from_proto(message.amount_cents),
+        packed_clock_from_proto(message.clock),
+    )
+
+
+def compensated_to_proto(compensated: Compensated) -> pb.CompensateResponse:
+    return pb.CompensateResponse(refund_code=compensated.refund_code, story=compensated.story)
+
+
+def compensated_from_proto(message: pb.CompensateResponse) -> Compensated:
+    return Compensated(message.refund_code, packed_story_from_proto(message.story))
 
 
 def resolution_to_proto(resolution: Resolution) -> pb.Resolution:

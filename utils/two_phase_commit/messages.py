@@ -91,6 +91,27 @@ class Acknowledgement(msgspec.Struct, frozen=True):
     story: Story = ()
 
 
+class Compensation(msgspec.Struct, frozen=True):
+    """An approved order is taken back: a compensating transaction (Garcia-Molina & Salem 1987), asked of each
+    participant, which undoes its own part once.
+
+    `position` is the order's index in the queue's log.
+    """
+
+    order_id: str
+    position: int
+    items: tuple[PricedItem, ...]
+    amount_cents: int
+    clock: PackedClock = b""
+
+
+class Compensated(msgspec.Struct, frozen=True):
+    """A participant's answer to a compensation; the same for the same question. `refund_code` comes from payment."""
+
+    refund_code: str = ""
+    story: Story = ()
+
+
 class ResolutionKind(enum.StrEnum):
     COMMITTED = "committed"
     ABORTED = "aborted"

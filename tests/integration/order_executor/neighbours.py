@@ -34,6 +34,8 @@ from utils.two_phase_commit.messages import Decision, ResolutionKind
 
 
 class ParticipantServicer(ParticipantServiceServicer):
+    """Prepare and Decide."""
+
     def __init__(self, double: ParticipantDouble) -> None:
         self._double = double
 
@@ -107,7 +109,7 @@ class Neighbours:
             add_OrderQueueServiceServicer_to_server(queue, server)  # type: ignore[arg-type]
         else:
             double = self._world.database if name == "database" else self._world.payment
-            add_ParticipantServiceServicer_to_server(ParticipantServicer(double), server)  # type: ignore[arg-type]
+            add_ParticipantServiceServicer_to_server(ParticipantServicer(double), server)  # type: ignore[abstract, arg-type]
         if name == "database":
             decisions = DecisionLogServicer(self._database_node, self.database_machine)
             add_DecisionLogServiceServicer_to_server(decisions, server)  # type: ignore[arg-type]

@@ -17,6 +17,8 @@ from utils.two_phase_commit import convert
 from utils.two_phase_commit.messages import (
     Acknowledgement,
     Attempt,
+    Compensated,
+    Compensation,
     Decision,
     Resolution,
     ResolutionKind,
@@ -80,6 +82,12 @@ class PaymentProcess:
         request = pb.DecideRequest(decisions=[convert.decision_to_proto(item) for item in decisions])
         response = await self._until_available(self._participant.Decide, request)
         return [convert.acknowledgement_from_proto(message) for message in response.acknowledgements]
+
+    async def compensate(self, compensation: Compensation) -> Compensated:
+        """Asks until somebody answers."""
+        request = convert.compensation_to_proto(compensation)
+        response = await self._until_available(self._participant.Compensate, request)
+        return convert.compensated_from_proto(response)
 
     async def log(self) -> str:
         return await asyncio.to_thread(self._log.read_text)

@@ -11,9 +11,9 @@ from tests.integration.payment.payment_process import (
     executor_double,
     payment_process,
 )
-from tests.unit.two_phase_commit_participant.words import abort, attempt, commit, order_id, transaction
+from tests.unit.two_phase_commit_participant.words import abort, attempt, commit, compensation, order_id, transaction
 from utils.pb import payment_pb2 as pb
-from utils.rpc.errors import InvalidArgument, NotFound
+from utils.rpc.errors import FailedPrecondition, InvalidArgument, NotFound
 from utils.two_phase_commit.messages import Acknowledgement, ResolutionKind, VoteKind
 
 
@@ -101,6 +101,24 @@ async def test_its_answers_are_those_of_the_protocol(tmp_path: Path) -> None:
             await process.prepare()
         assert await process.stop() == 0
         assert '"a decision contradicts what this participant knows"' in await process.log()
+
+
+async def test_a_refund_survives_kill_9(tmp_path: Path) -> None:
+    async with payment_process(tmp_path) as process:
+        await process.prepare(transaction(attempt(order=1)), transaction(attempt(order=2)))
+        await process.decide(commit(attempt(order=1)))
+        refunded = await process.compensate(compensation(order=1))
+        assert refunded.refund_code
+        await process.kill()
+        await process.start()
+        assert await process.compensate(compensation(order=1)) == refunded
+        assert await state(process, 1) == pb.GetPaymentResponse.STATE_REFUNDED
+        response = await process.payments.ListCaptures(pb.ListCapturesRequest(), timeout=TIMEOUT_S)
+        assert [(item.order_id, item.refund_code) for item in response.captures] == [
+            (order_id(1), refunded.refund_code)
+        ]
+        with pytest.raises(FailedPrecondition):
+            await process.compensate(compensation(order=2))
 
 
 async def test_it_does_not_start_with_a_wrong_setting_or_a_damaged_journal(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from db_node.commands import (
     Refusal,
     RefusalReason,
     RequestId,
+    Restocked,
     Seed,
     StockLeft,
     Write,
@@ -184,6 +185,57 @@ def test_clients_are_bounded_and_the_one_that_wrote_longest_ago_goes(monkeypatch
         db.run(DecrementStock("Book A", 1, RequestId(client, sequence)))
     assert set(db._requests.clients) == {"a", "c"}
     assert db.stock("Book A") == (6, 0, 5)
+
+
+def test_the_copies_of_a_committed_order_return_once(db: Database) -> None:
+    db.prepare(attempt(), Book_A=3, Book_B=1)
+    db.decide(commit(attempt()))
+    first = db.restock(attempt(), Book_A=3, Book_B=1)
+    assert isinstance(first, Restocked)
+    assert (db.stock("Book A"), db.stock("Book B")) == ((10, 0, 3), (2, 0, 3))
+    again = Database()
+    again.restore(db.snapshot())
+    for machine in (db, again):
+        assert machine.restock(attempt(), Book_A=3, Book_B=1) == first
+        assert (machine.stock("Book A"), machine.stock("Book B")) == ((10, 0, 3), (2, 0, 3)), "restocked twice"
+        # The commit stands, and is answered as ever.
+        assert machine.decide(commit(attempt())).done
+        assert machine.stock("Book A") == (10, 0, 3)
+
+
+def test_the_copies_of_a_finished_order_return_once_however_long_ago_it_was(db: Database) -> None:
+    db.prepare(attempt())
+    db.decide(commit(attempt()))
+    db.run(Prepare((), 11))
+    assert db._participant.records == {}
+    db.restock(attempt())
+    assert db.stock("Book A") == (10, 0, 3)
+    db.run(Prepare((), 1_000))
+    db.restock(attempt())
+    assert db.stock("Book A") == (10, 0, 3), "restocked twice"
+
+
+def test_nothing_returns_of_an_order_that_took_nothing(db: Database) -> None:
+    db.prepare(attempt(order=1))
+    db.prepare(attempt(order=2))
+    db.decide(abort(attempt(order=2)))
+    before = db.snapshot()
+    for order in (1, 2, 3):
+        assert reason(db.restock(attempt(order=order))) is RefusalReason.NOT_COMMITTED
+    assert db.snapshot() == before
+
+
+def test_what_cannot_return_as_a_whole_does_not_return_at_all(db: Database) -> None:
+    db.prepare(attempt(), Book_A=3, Book_B=1)
+    db.decide(commit(attempt()))
+    db.write("stock:Book B", 2**63 - 1)
+    before = db.snapshot()
+    assert reason(db.restock(attempt(), Book_A=3, Book_B=1)) is RefusalReason.TOO_MANY_COPIES
+    assert reason(db.restock(attempt(), Book_A=3, Unheard_of=1)) is RefusalReason.KEY_UNKNOWN
+    assert db.snapshot() == before
+    db.write("stock:Book B", 2**63 - 2)
+    assert isinstance(db.restock(attempt(), Book_A=3, Book_B=1), Restocked)
+    assert db.stock("Book B")[0] == 2**63 - 1
 
 
 def test_a_scan_goes_through_all_keys_of_a_prefix_in_pages(db: Database) -> None:

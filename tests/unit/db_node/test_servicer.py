@@ -11,8 +11,9 @@ from db_node.replicated_participant import ReplicatedParticipant
 from db_node.servicer import DatabaseServicer
 from tests.unit.db_node.fake_consensus import FakeConsensus
 from tests.unit.db_node.words import Database
-from tests.unit.two_phase_commit_participant.words import attempt, commit, transaction
+from tests.unit.two_phase_commit_participant.words import attempt, commit, compensation, transaction
 from utils.catalogue import load_catalogue
+from utils.clocks.story import unpack
 from utils.pb import database_pb2 as pb, two_phase_commit_pb2
 from utils.raft.errors import OutcomeUnknownError, ProposalDroppedError, ProposalRefusedError, RaftError
 from utils.rpc.errors import (
@@ -24,6 +25,7 @@ from utils.rpc.errors import (
     ServiceError,
     Unavailable,
 )
+from utils.two_phase_commit import convert
 from utils.two_phase_commit.io.participant_servicer import BATCH_MAX, ParticipantServicer
 from utils.two_phase_commit.messages import VoteKind
 
@@ -251,3 +253,24 @@ async def test_the_catalogue_is_seeded_by_the_primary_once() -> None:
             assert primary.db.stock(book.title) == (book.stock, 0, 1)
     await seed(primary.consensus, primary.db, books)
     assert len(primary.consensus.commands) == 2
+
+
+async def test_copies_return_through_the_log_and_only_those_that_were_sold() -> None:
+    primary = Primary()
+    await primary.participant.prepare([transaction(attempt(), ("Book A", 2), ("Book A", 1))], 0, timeout_s=5)
+    participant = ParticipantServicer(primary.participant)
+    request = convert.compensation_to_proto(compensation(("Book A", 2), ("Book A", 1)))
+    with pytest.raises(FailedPrecondition) as raised:
+        await participant.Compensate(request, Context())
+    assert raised.value.metadata == {"reason": "not_committed"}
+    await primary.participant.decide([commit(attempt())], timeout_s=5)
+    # The first answer is lost.
+    primary.consensus.failures, primary.consensus.applied_anyway = [OutcomeUnknownError("?")], True
+    with pytest.raises(Unavailable):
+        await participant.Compensate(request, Context())
+    response = await participant.Compensate(request, Context())
+    assert [unpack(event).name for event in response.story] == ["restocked"]
+    assert primary.db.stock("Book A") == (10, 0, 3)
+    primary.consensus.lose_leadership()
+    with pytest.raises(NotLeader):
+        await participant.Compensate(request, Context())

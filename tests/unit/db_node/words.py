@@ -2,7 +2,18 @@
 
 from typing import Any
 
-from db_node.commands import Command, Decide, DecrementStock, OrderedCopies, Prepare, RequestId, Seed, Value, Write
+from db_node.commands import (
+    Command,
+    Decide,
+    DecrementStock,
+    OrderedCopies,
+    Prepare,
+    RequestId,
+    Restock,
+    Seed,
+    Value,
+    Write,
+)
 from db_node.database_machine import DatabaseMachine, encode
 from utils.db_client.keys import stock_key
 from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Vote
@@ -40,6 +51,11 @@ class Database(DatabaseMachine):
     def decide(self, decision: Decision) -> Acknowledgement:
         (acknowledgement,) = self.run(Decide((decision,)))
         return acknowledgement  # type: ignore[no-any-return]
+
+    def restock(self, of: Attempt, position: int = 10, **copies: int) -> Any:
+        """As `prepare`."""
+        quantities = {title.replace("_", " "): quantity for title, quantity in copies.items()} or {"Book A": 1}
+        return self.run(Restock(of.order_id, position, quantities))
 
     def stock(self, title: str) -> tuple[int, int, int]:
         """Copies, of which reserved, and the version."""

@@ -13,9 +13,9 @@ from payment import durable_ledger
 from payment.durable_ledger import DurableLedger
 from payment.journal import Journal, JournalFullError
 from payment.ledger import Ledger, LedgerEntry, Luck, PaymentState
-from tests.unit.two_phase_commit_participant.words import attempt, commit, order_id, transaction
-from utils.rpc.errors import ResourceExhausted, Unavailable
-from utils.two_phase_commit.messages import Vote, VoteKind
+from tests.unit.two_phase_commit_participant.words import abort, attempt, commit, compensation, order_id, transaction
+from utils.rpc.errors import FailedPrecondition, ResourceExhausted, Unavailable
+from utils.two_phase_commit.messages import Acknowledgement, Vote, VoteKind
 
 LUCK = Luck("seed", 1.0, 1.0)
 
@@ -198,3 +198,72 @@ async def test_requests_that_wait_are_bounded(journal: HeldJournal, monkeypatch:
             await prepare(ledger, 4)
         journal.gate.set()
         await asyncio.gather(*waiting)
+
+
+async def captured(ledger: DurableLedger, *, order: int) -> Acknowledgement:
+    await prepare(ledger, order)
+    (acknowledgement,) = await ledger.decide([commit(attempt(order=order))], timeout_s=20)
+    return acknowledgement
+
+
+async def test_what_was_captured_is_refunded_once_and_then_always_answered_alike(journal: HeldJournal) -> None:
+    async with running(journal) as ledger:
+        acknowledgement = await captured(ledger, order=1)
+        first, second = await asyncio.gather(*(ledger.compensate(compensation(order=1), timeout_s=20) for _ in "ab"))
+        assert first == second
+        assert first.refund_code
+        batches = len(journal.batches)
+        assert await ledger.compensate(compensation(order=1), timeout_s=20) == first
+        assert len(journal.batches) == batches, "refunded twice"
+        # The commit stands, and is answered as ever.
+        (again,) = await ledger.decide([commit(attempt(order=1))], timeout_s=20)
+        assert again.confirmation_code == acknowledgement.confirmation_code
+        payment = await ledger.payment(order_id(1), timeout_s=20)
+        assert payment is not None
+        assert (payment.state, payment.refund_code) == (PaymentState.REFUNDED, first.refund_code)
+        assert payment.confirmation_code == acknowledgement.confirmation_code
+
+
+async def test_a_refund_leaves_only_once_it_is_journalled(journal: HeldJournal) -> None:
+    async with running(journal) as ledger:
+        await captured(ledger, order=1)
+        journal.gate.clear()
+        journal.entered.clear()
+        refund = asyncio.create_task(ledger.compensate(compensation(order=1), timeout_s=20))
+        await asyncio.to_thread(journal.entered.wait, 20)
+        entry = journal.entry(order_id(1))
+        assert entry is not None
+        assert entry.payment is not None
+        assert (refund.done(), entry.payment.state) == (False, PaymentState.CAPTURED)
+        journal.gate.set()
+        await refund
+
+
+async def test_a_capture_of_long_ago_is_refunded_from_its_row(journal: HeldJournal, tmp_path: Path) -> None:
+    async with running(journal) as ledger:
+        await captured(ledger, order=1)
+        # Every order of this test is below.
+        await ledger.prepare([], 1_000, timeout_s=20)
+        journal.error = JournalFullError("database or disk is full")
+        with pytest.raises(ResourceExhausted):
+            await ledger.compensate(compensation(order=1), timeout_s=20)
+        first = await ledger.compensate(compensation(order=1), timeout_s=20)
+    async with running(HeldJournal(tmp_path / "payment.sqlite")) as again:
+        assert await again.compensate(compensation(order=1), timeout_s=20) == first
+
+
+async def test_what_was_not_captured_is_not_refunded(journal: HeldJournal) -> None:
+    async with running(journal) as ledger:
+        await prepare(ledger, 1, 2)
+        await ledger.decide([abort(attempt(order=2))], timeout_s=20)
+        batches = len(journal.batches)
+        for order in (1, 2, 3):
+            with pytest.raises(FailedPrecondition, match="nothing was captured"):
+                await ledger.compensate(compensation(order=order), timeout_s=20)
+        await ledger.decide([commit(attempt(order=1))], timeout_s=20)
+        with pytest.raises(FailedPrecondition, match="2500 cents were captured, not 2499"):
+            await ledger.compensate(compensation(order=1, amount_cents=2_499), timeout_s=20)
+        assert len(journal.batches) == batches + 1
+        payment = await ledger.payment(order_id(1), timeout_s=20)
+        assert payment is not None
+        assert payment.state is PaymentState.CAPTURED

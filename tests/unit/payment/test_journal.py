@@ -113,9 +113,9 @@ def test_it_does_not_start_with_a_damaged_page(path: Path) -> None:
 def test_it_does_not_start_with_a_later_format(path: Path) -> None:
     Journal(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 3")
+    connection.execute("PRAGMA user_version = 4")
     connection.close()
-    with pytest.raises(JournalDamagedError, match="format is 3"):
+    with pytest.raises(JournalDamagedError, match="format is 4"):
         Journal(path)
 
 
@@ -163,7 +163,7 @@ def test_what_is_finished_is_kept_but_not_loaded(path: Path) -> None:
     journal.write([one, two, three], 0)
     journal.write([], 13)
     assert journal.load() == ([three], 13)
-    assert [journal.payment(order_id(number)) for number in (1, 2, 4)] == [one.payment, two.payment, None]
+    assert [journal.entry(order_id(number)) for number in (1, 2, 4)] == [one, two, None]
     journal.close()
 
 
@@ -174,4 +174,21 @@ def test_captures_come_in_pages_and_holds_are_not_among_them(path: Path) -> None
     assert [captured for captured, _ in first] == [order_id(1), order_id(3), order_id(5)]
     assert all(payment.state is PaymentState.CAPTURED for _, payment in first)
     assert [captured for captured, _ in journal.captures(order_id(5), 3)] == [order_id(7)]
+    journal.close()
+
+
+def test_a_journal_of_the_second_format_is_taken_over_and_then_holds_refunds(path: Path) -> None:
+    journal = Journal(path)
+    journal.write(entries(1, 2, 3), 12)
+    journal._connection.execute("PRAGMA user_version = 2")
+    journal.close()
+    journal = Journal(path)
+    ledger = Ledger(Luck("seed", 1.0, 1.0))
+    old = journal.entry(order_id(1))
+    assert old is not None
+    code = ledger.refund(old)
+    journal.write(ledger.take_changes(), 12)
+    first, third = journal.captures("", 10)
+    assert (first[0], first[1].state, first[1].refund_code) == (order_id(1), PaymentState.REFUNDED, code)
+    assert (third[0], third[1].state, third[1].refund_code) == (order_id(3), PaymentState.CAPTURED, "")
     journal.close()

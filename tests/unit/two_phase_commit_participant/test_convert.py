@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.two_phase_commit_participant.words import attempt, order_id, transaction
+from tests.unit.two_phase_commit_participant.words import attempt, compensation, order_id, transaction
 from utils.domain.money import AMOUNT_CENTS_MAX
 from utils.domain.order import ITEMS_MAX, QUANTITY_MAX, TITLE_LENGTH_MAX, Reason
 from utils.pb import two_phase_commit_pb2 as pb
@@ -14,6 +14,7 @@ from utils.two_phase_commit import convert
 from utils.two_phase_commit.messages import (
     Acknowledgement,
     Attempt,
+    Compensated,
     Decision,
     Resolution,
     ResolutionKind,
@@ -44,6 +45,12 @@ WORDS: list[tuple[Any, Callable[[Any], Any], Callable[[Any], Any]]] = [
         convert.acknowledgement_to_proto,
         convert.acknowledgement_from_proto,
     ),
+    (
+        compensation(("Book A", 2), ("Book B", 1)),
+        convert.compensation_to_proto,
+        convert.compensation_from_proto,
+    ),
+    (Compensated("REF-1"), convert.compensated_to_proto, convert.compensated_from_proto),
     *(
         (Resolution(attempt(), kind), convert.resolution_to_proto, convert.resolution_from_proto)
         for kind in ResolutionKind
@@ -97,6 +104,24 @@ def test_a_malformed_transaction_is_refused(spoil: Callable[[pb.Transaction], No
     spoil(message)
     with pytest.raises(InvalidArgument):
         convert.transaction_from_proto(message)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda message: message.ClearField("order_id"),
+        lambda message: message.ClearField("items"),
+        lambda message: setattr(message.items[0], "quantity", 0),
+        lambda message: setattr(message, "amount_cents", AMOUNT_CENTS_MAX + 1),
+        lambda message: setattr(message, "position", 2**63),
+    ],
+)
+def test_a_malformed_compensation_is_refused(spoil: Callable[[pb.CompensateRequest], None]) -> None:
+    message = convert.compensation_to_proto(compensation())
+    assert convert.compensation_from_proto(message) == compensation()
+    spoil(message)
+    with pytest.raises(InvalidArgument):
+        convert.compensation_from_proto(message)
 
 
 def test_a_decision_at_no_position_of_any_log_is_refused() -> None:

@@ -1,7 +1,7 @@
 """Attempts and transactions for tests, with everything that a test does not care about filled in."""
 
 from utils.domain.order import PaymentInstrument, PaymentMethod, PricedItem
-from utils.two_phase_commit.messages import Attempt, Decision, Transaction
+from utils.two_phase_commit.messages import Attempt, Compensation, Decision, Transaction
 
 CARD = PaymentInstrument(PaymentMethod.CARD, "visa", "1111")
 
@@ -28,3 +28,9 @@ def commit(of: Attempt, position: int = 0) -> Decision:
 
 def abort(of: Attempt, position: int = 0) -> Decision:
     return Decision(of, commit=False, position=position)
+
+
+def compensation(*items: tuple[str, int], order: int = 1, amount_cents: int = 2_500) -> Compensation:
+    """Of an order as `transaction` makes it."""
+    of = transaction(attempt(order=order), *items, amount_cents=amount_cents)
+    return Compensation(of.attempt.order_id, of.position, of.items, of.amount_cents)

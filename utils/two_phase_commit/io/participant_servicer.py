@@ -12,12 +12,14 @@ from utils.pb import two_phase_commit_pb2 as pb, two_phase_commit_pb2_grpc
 from utils.rpc.errors import Internal, InvalidArgument
 from utils.two_phase_commit.convert import (
     acknowledgement_to_proto,
+    compensated_to_proto,
+    compensation_from_proto,
     decision_from_proto,
     position_from_proto,
     transaction_from_proto,
     vote_to_proto,
 )
-from utils.two_phase_commit.messages import Acknowledgement, Decision, Transaction, Vote
+from utils.two_phase_commit.messages import Acknowledgement, Compensated, Compensation, Decision, Transaction, Vote
 
 log = get_logger()
 
@@ -33,6 +35,9 @@ class DurableParticipant(Protocol):
     ) -> Sequence[Vote]: ...
 
     async def decide(self, decisions: Sequence[Decision], *, timeout_s: float) -> Sequence[Acknowledgement]: ...
+
+    async def compensate(self, compensation: Compensation, *, timeout_s: float) -> Compensated:
+        """Undoes the order's commit, once. Raises FailedPrecondition: nothing was changed."""
 
 
 class ParticipantServicer(two_phase_commit_pb2_grpc.ParticipantServiceServicer):
@@ -62,6 +67,12 @@ class ParticipantServicer(two_phase_commit_pb2_grpc.ParticipantServiceServicer):
         acknowledgements = await self._participant.decide(decisions, timeout_s=context.time_remaining())
         log_outcomes(decisions, acknowledgements)
         return pb.DecideResponse(acknowledgements=[acknowledgement_to_proto(item) for item in acknowledgements])
+
+    async def Compensate(self, request: pb.CompensateRequest, context: Any) -> pb.CompensateResponse:
+        compensation = compensation_from_proto(request)
+        compensated = await self._participant.compensate(compensation, timeout_s=context.time_remaining())
+        log.info("compensated", order_id=compensation.order_id, refund_code=compensated.refund_code)
+        return compensated_to_proto(compensated)
 
 
 def log_outcomes(decisions: Sequence[Decision], acknowledgements: Sequence[Acknowledgement]) -> None:

@@ -1,18 +1,18 @@
-"""Order ids of which the queue knows no more than that they have ended, and that PostgreSQL has the rest."""
+"""Order ids of which nothing else is kept: the queue's of orders that only PostgreSQL remembers, and the like."""
 
 from array import array
 from bisect import bisect_left
 
 # The first 16 of an id's hexadecimal digits: eight bytes. Ids are keyed hashes or random, so two orders share them
-# once in 2**64; the worst that follows is that PostgreSQL is asked for an order that it does not have.
+# once in 2**64.
 _DIGITS = 16
 # Many small sorted arrays, because an insertion moves half of one.
 _BUCKET_DIGITS = 3
 _BUCKETS = 16**_BUCKET_DIGITS
 
 
-class ForgottenIds:
-    """A set that only grows, by eight bytes for each order."""
+class OrderIds:
+    """A set of eight bytes for each order. Deterministic and pure."""
 
     def __init__(self, dump: bytes = b"") -> None:
         """`dump`: what `dump()` returned. Raises ValueError for anything but whole ids."""
@@ -31,6 +31,13 @@ class ForgottenIds:
         if at == len(bucket) or bucket[at] != number:
             bucket.insert(at, number)
             self._count += 1
+
+    def discard(self, order_id: str) -> None:
+        number = int(order_id[:_DIGITS], 16)
+        if order_id in self:
+            bucket = self._bucket(number)
+            del bucket[bisect_left(bucket, number)]
+            self._count -= 1
 
     def dump(self) -> bytes:
         """In ascending order; equal sets give equal bytes (on machines of one byte order)."""
