@@ -28,6 +28,11 @@ def main() -> None:
     up_parser.add_argument(
         "--free-ports", action="store_true", help="use any free ports instead of 8080, 8081 and 15xxx"
     )
+    up_parser.add_argument(
+        "--process-settings",
+        type=Path,
+        help="a JSON file: by process, an object of environment variables that only this process gets",
+    )
     commands.add_parser("down", help="stop the bookstore that runs")
     commands.add_parser("status", help="show every process, its health and its memory (PSS)")
     commands.add_parser("reset", help="stop the bookstore and delete its data")
@@ -37,7 +42,7 @@ def main() -> None:
     data_directory = arguments.data_dir.resolve()
     match arguments.command:
         case "up":
-            up.main(data_directory, on_free_ports=arguments.free_ports)
+            up.main(data_directory, on_free_ports=arguments.free_ports, settings_file=arguments.process_settings)
         case "down":
             _down(data_directory)
         case "status":

@@ -10,8 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from bookstore import state
-from bookstore.system import HOST, ORCHESTRATOR, PAGE
+from bookstore.system import HOST, ORCHESTRATOR, PAGE, SettingsByProcess
 
 READY_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
@@ -21,9 +23,16 @@ _POLL_S = 0.1
 class RunningSystem:
     """`with RunningSystem(directory) as system:` starts `python -m bookstore up`, waits for it, and stops it."""
 
-    def __init__(self, data_directory: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data_directory: Path,
+        settings: Mapping[str, str] | None = None,
+        own_settings: SettingsByProcess | None = None,
+    ) -> None:
+        """`settings`: environment variables that every process gets; `own_settings`: those of one alone."""
         self.data_directory = data_directory
         self._settings = dict(settings or {})
+        self._own_settings = own_settings or {}
         self._supervisor: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -39,9 +48,13 @@ class RunningSystem:
         """Starts it and waits until it is ready. Raises RuntimeError, with what it printed, if it never is."""
         self.data_directory.mkdir(parents=True, exist_ok=True)
         output = self.data_directory / "up.log"
+        own_settings = self.data_directory / "process_settings.json"
+        own_settings.touch(mode=0o600)
+        own_settings.write_bytes(msgspec.json.encode(self._own_settings))
+        command = [sys.executable, "-m", "bookstore", "--data-dir", str(self.data_directory)]
         with output.open("ab") as log:
             self._supervisor = subprocess.Popen(
-                [sys.executable, "-m", "bookstore", "--data-dir", str(self.data_directory), "up", "--free-ports"],
+                [*command, "up", "--free-ports", "--process-settings", str(own_settings)],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self._settings},

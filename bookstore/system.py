@@ -6,7 +6,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -70,6 +70,10 @@ class ProcessSpec:
     probe: Literal["grpc", "http", "postgres"]
 
 
+# Environment variables that only one process gets, by its name.
+SettingsByProcess = Mapping[str, Mapping[str, str]]
+
+
 def free_ports(names: Collection[str] = PORTS) -> dict[str, int]:
     """A port for each process that nobody listens on now, for a second system beside the first."""
     ports: dict[str, int] = {}
@@ -106,7 +110,9 @@ def secret(data_directory: Path, name: str) -> str:
     return path.read_text()
 
 
-def processes(data_directory: Path, ports: Mapping[str, int], database_url: str) -> list[ProcessSpec]:
+def processes(
+    data_directory: Path, ports: Mapping[str, int], database_url: str, own_settings: SettingsByProcess
+) -> list[ProcessSpec]:
     """Every process but PostgreSQL, in the order in which they are best started; as many nodes as have ports."""
     clusters = {
         cluster: tuple(node for node in nodes_of(cluster, CLUSTER_NODES_MAX) if node in ports) for cluster in _NAMES
@@ -143,7 +149,7 @@ def processes(data_directory: Path, ports: Mapping[str, int], database_url: str)
     }
     # A process gets the user's own environment too: that is where GOOGLE_API_KEY or PAYMENT_SEED come from.
     return [
-        ProcessSpec(spec.name, spec.command, {**os.environ, **shared, **spec.environment}, spec.port, spec.probe)
+        replace(spec, environment={**os.environ, **shared, **spec.environment, **own_settings.get(spec.name, {})})
         for spec in specs
     ]
 

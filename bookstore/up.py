@@ -5,9 +5,10 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 from bookstore import postgres, state
@@ -18,6 +19,7 @@ from bookstore.system import (
     CLUSTER_NODES_MAX,
     DB_NODES,
     PAGE,
+    SettingsByProcess,
     free_ports,
     ports_in_use,
     processes,
@@ -36,7 +38,7 @@ class CannotStart(Exception):
     """The system cannot start; the message says what to do about it."""
 
 
-async def up(data_directory: Path, *, on_free_ports: bool) -> None:
+async def up(data_directory: Path, *, on_free_ports: bool, settings_file: Path | None) -> None:
     """Runs the system until SIGINT or SIGTERM. Raises CannotStart."""
     held = state.lock(data_directory)
     if held is None:
@@ -47,8 +49,9 @@ async def up(data_directory: Path, *, on_free_ports: bool) -> None:
         ports = usual_ports(_cluster_nodes(data_directory))
         if on_free_ports:
             ports = free_ports(ports)
+        own_settings = _read_settings(settings_file, ports)
         _check_machine(data_directory, ports)
-        await _run(data_directory, ports)
+        await _run(data_directory, ports, own_settings)
 
 
 def _cluster_nodes(data_directory: Path) -> int:
@@ -72,6 +75,18 @@ def _cluster_nodes(data_directory: Path) -> int:
     return int(kept.read_text())
 
 
+def _read_settings(file: Path | None, names: Collection[str]) -> SettingsByProcess:
+    if file is None:
+        return {}
+    try:
+        settings = msgspec.json.decode(file.read_bytes(), type=dict[str, dict[str, str]])
+    except (OSError, msgspec.DecodeError) as error:
+        raise CannotStart(f"the settings of processes in {file} cannot be read: {error}") from error
+    if unknown := settings.keys() - set(names):
+        raise CannotStart(f"{file} has settings of {', '.join(sorted(unknown))}, and there is no such process")
+    return settings
+
+
 def _check_machine(data_directory: Path, ports: Mapping[str, int]) -> None:
     free_bytes = shutil.disk_usage(data_directory).free
     if free_bytes < DISK_BYTES_MIN:
@@ -87,7 +102,7 @@ def _check_machine(data_directory: Path, ports: Mapping[str, int]) -> None:
         )
 
 
-async def _run(data_directory: Path, ports: Mapping[str, int]) -> None:
+async def _run(data_directory: Path, ports: Mapping[str, int], own_settings: SettingsByProcess) -> None:
     loop = asyncio.get_running_loop()
     started_at = loop.time()
     stopping, changed = asyncio.Event(), asyncio.Event()
@@ -99,7 +114,7 @@ async def _run(data_directory: Path, ports: Mapping[str, int]) -> None:
         specs = [await asyncio.to_thread(postgres.prepare, data_directory, ports["postgres"])]
     except postgres.PostgresError as error:
         raise CannotStart(str(error)) from error
-    specs += processes(data_directory, ports, database_url)
+    specs += processes(data_directory, ports, database_url, own_settings)
     prober = Prober(database_url)
     supervisor = Supervisor(specs, data_directory / "logs", prober, changed.set)
     reporter = asyncio.create_task(
@@ -184,10 +199,10 @@ def _why_not_ready(supervisor: Supervisor, data_directory: Path) -> str:
     return "\n".join(lines)
 
 
-def main(data_directory: Path, *, on_free_ports: bool) -> None:
+def main(data_directory: Path, *, on_free_ports: bool, settings_file: Path | None) -> None:
     """The command; exits with status 1 and a message when the system cannot start."""
     try:
-        asyncio.run(up(data_directory, on_free_ports=on_free_ports))
+        asyncio.run(up(data_directory, on_free_ports=on_free_ports, settings_file=settings_file))
     except CannotStart as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None

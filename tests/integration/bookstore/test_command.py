@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bookstore import protobuf, state
-from bookstore.system import HOST, PORTS, free_ports, ports_in_use, secret, usual_ports
+from bookstore.system import HOST, PORTS, free_ports, ports_in_use, processes, secret, usual_ports
 
 
 def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -76,6 +76,28 @@ def test_the_number_of_nodes_is_not_changed_under_data_that_is_there(tmp_path: P
     outcome = run("--data-dir", str(tmp_path), "up", "--free-ports", CLUSTER_NODES="1")
     assert outcome.returncode == 1
     assert "have 3 nodes each, not CLUSTER_NODES=1" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ('{"nobody": {"LEVEL": "1"}}', "has settings of nobody"),
+        ('{"payment-service": {"LEVEL": 1}}', "cannot be read"),
+        (None, "cannot be read"),
+    ],
+)
+def test_settings_that_no_process_could_get_are_refused(tmp_path: Path, settings: str | None, why: str) -> None:
+    file = tmp_path / "settings.json"
+    if settings is not None:
+        file.write_text(settings)
+    outcome = run("--data-dir", str(tmp_path), "up", "--free-ports", "--process-settings", str(file))
+    assert outcome.returncode == 1
+    assert why in outcome.stderr
+
+
+def test_settings_of_its_own_reach_one_process_alone(tmp_path: Path) -> None:
+    specs = processes(tmp_path, PORTS, "", {"payment-service": {"LEVEL": "1"}})
+    assert [spec.name for spec in specs if "LEVEL" in spec.environment] == ["payment-service"]
 
 
 def test_the_usual_ports_are_different_and_their_nodes_keep_them_in_larger_clusters() -> None:
