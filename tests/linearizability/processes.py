@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from tests.linearizability.network import Network
+from tests.support.network import Network
 from tests.support.raft_cluster import free_ports
 from utils.pb.raft_pb2 import GetRaftStatusRequest, GetRaftStatusResponse
 from utils.pb.raft_pb2_grpc import RaftServiceStub
@@ -31,7 +31,7 @@ class ReplicatedProcesses:
         self.node_ids = ("node_1", "node_2", "node_3")
         ports = dict(zip(self.node_ids, free_ports(len(self.node_ids)), strict=True))
         self.addresses = {node_id: f"127.0.0.1:{port}" for node_id, port in ports.items()}
-        self.network = Network(self.addresses)
+        self.network = Network(self.node_ids, lambda: self.addresses)
         self._module = module
         self._settings_of = settings_of
         self._ports = ports
