@@ -107,6 +107,7 @@ class Recorder:
         self._clock = clock
         self._began_at = clock()
         self._guard = threading.Lock()
+        self._saw_more = threading.Condition(self._guard)
 
     def now_s(self) -> float:
         """Since the run began."""
@@ -120,6 +121,7 @@ class Recorder:
     def saw(self, exchange: Exchange) -> None:
         with self._guard:
             self.history.exchanges.append(exchange)
+            self._saw_more.notify_all()
 
     def disturbed(self, disturbance: Disturbance) -> None:
         with self._guard:
@@ -129,6 +131,25 @@ class Recorder:
         """Purchases begun and exchanges seen so far."""
         with self._guard:
             return len(self.history.purchases), len(self.history.exchanges)
+
+    def wait_for_ends(self, count: int, timeout_s: float) -> bool:
+        """Until so many purchases have ended that begin from now on; False when they do not within `timeout_s`."""
+        with self._guard:
+            old = set(self.history.purchases)
+            looked_at = len(self.history.exchanges)
+            ended: set[str] = set()
+
+            def enough() -> bool:
+                nonlocal looked_at
+                ended.update(
+                    exchange.key
+                    for exchange in self.history.exchanges[looked_at:]
+                    if exchange.end and exchange.key not in old
+                )
+                looked_at = len(self.history.exchanges)
+                return len(ended) >= count
+
+            return self._saw_more.wait_for(enough, timeout_s)
 
     def seen_since(self, index: int) -> list[Exchange]:
         """Exchanges from the index-th on."""

@@ -33,7 +33,7 @@ class Injector:
         self._say = say
 
     def strike(self, fault: Fault) -> None:
-        """Returns when the fault is over; the quiet time after it is the caller's.
+        """Returns when the fault is over; the calm after it is the caller's.
 
         Raises TimeoutError when the system does not get over the faults before it.
         """
@@ -82,5 +82,5 @@ class Injector:
         if len(clusters) == 1:
             return f"{fault.kind} all of {clusters.pop()}{again}"
         if clusters:
-            return f"{fault.kind} one node each" + (" and payment" if len(nodes) > len(CLUSTERS) else "") + again
+            return f"{fault.kind} one node each" + (f" and {nodes[-1]}" if len(nodes) > len(CLUSTERS) else "") + again
         return f"{fault.kind}{again}"

@@ -46,14 +46,16 @@ class Observer:
         self._runtime.close()
 
     def leader(self, cluster: str) -> str:
-        """The node that leads a cluster and is ready to serve. Raises TimeoutError when there is none for 30 s."""
+        """The node that leads a cluster and is ready to serve, the newest one if an old one does not know of it yet.
+
+        Raises TimeoutError when there is none for 30 s.
+        """
         deadline = time.monotonic() + LEADER_TIMEOUT_S
         nodes = CLUSTERS[cluster]
         while time.monotonic() < deadline:
-            leads = self._runtime.run(_all(self._leads(self._machines.address(node)) for node in nodes))
-            for node, leading in zip(nodes, leads, strict=True):
-                if leading:
-                    return node
+            terms = self._runtime.run(_all(self._term_led(self._machines.address(node)) for node in nodes))
+            if max(terms) > 0:
+                return nodes[terms.index(max(terms))]
             time.sleep(_POLL_S)
         raise TimeoutError(f"{cluster} has no leader for {LEADER_TIMEOUT_S:.0f} s")
 
@@ -104,14 +106,16 @@ class Observer:
     def _database(self) -> ClusterChannel:
         return ClusterChannel([self._machines.address(node) for node in DB_NODES])
 
-    async def _leads(self, address: str) -> bool:
-        async def ask(channel: Any) -> bool:
+    async def _term_led(self, address: str) -> int:
+        """0 when the node leads none."""
+
+        async def ask(channel: Any) -> int:
             stub = raft_pb2_grpc.RaftServiceStub(channel)
             try:
                 answer = await stub.GetRaftStatus(raft_pb2.GetRaftStatusRequest(), timeout=_STATUS_TIMEOUT_S)
             except ServiceError:
-                return False
-            return bool(answer.role == "leader" and answer.ready)
+                return 0
+            return answer.term if answer.role == "leader" and answer.ready else 0
 
         return await _with_channel(lambda: Channel(address), ask)
 

@@ -1,19 +1,24 @@
-"""Local processes, harmed by signals only: what happens to them is what happens in life."""
+"""Local processes, harmed by signals and by a network that falls silent: what happens to them happens in life."""
 
 import itertools
 import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
 
 import psutil
 
 from bookstore import state
 from bookstore.postgres import database_url
 from bookstore.running import RunningSystem
-from bookstore.system import ORCHESTRATOR, POSTGRES
+from bookstore.system import HOST, ORCHESTRATOR, PORTS, POSTGRES
+from tests.chaos.cuts import CLIENTS, CUTS, EVERYBODY, ways
 from tests.chaos.machines import Harm
 from tests.chaos.schedule import Kind
+from tests.support.network import NetworkThread
 
 _END_TIMEOUT_S = 60.0
 _POLL_S = 0.05
@@ -21,6 +26,18 @@ _POLL_S = 0.05
 
 class Processes(RunningSystem):
     """Machines: `with Processes(directory, settings) as machines:`."""
+
+    def __init__(self, data_directory: Path, settings: Mapping[str, str]) -> None:
+        self.data_directory = data_directory
+        self._network = NetworkThread(EVERYBODY, self._addresses)
+        super().__init__(data_directory, settings, {name: self._way_out(name) for name in PORTS})
+        self._shop_port = self._network.entrance(CLIENTS, ORCHESTRATOR)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._network.close()
 
     @property
     def harms(self) -> Mapping[Kind, Harm]:
@@ -30,11 +47,12 @@ class Processes(RunningSystem):
             Kind.PAUSE: self._pause,
             Kind.POWER_CUT: self._cut_power,
             Kind.RESTART: self._restart,
+            **{kind: partial(self._cut, kind) for kind in CUTS},
         }
 
     @property
     def shop_port(self) -> int:
-        return self.state.process(ORCHESTRATOR).port
+        return self._shop_port
 
     @property
     def database_url(self) -> str:
@@ -45,6 +63,14 @@ class Processes(RunningSystem):
 
     def unhealthy(self) -> list[str]:
         return [process.name for process in self.state.processes if not process.healthy]
+
+    def _addresses(self) -> dict[str, str]:
+        system = state.read_state(self.data_directory)
+        return {} if system is None else {process.name: f"{HOST}:{process.port}" for process in system.processes}
+
+    def _way_out(self, name: str) -> dict[str, str]:
+        entrance = self._network.entrance(name, POSTGRES)
+        return {**self._network.settings_of(name), "DATABASE_URL": database_url(self.data_directory, entrance)}
 
     def _kill(self, nodes: list[str], _duration_s: float) -> None:
         _signal(self._trees(nodes), signal.SIGKILL)
@@ -63,6 +89,14 @@ class Processes(RunningSystem):
             time.sleep(duration_s)
         finally:
             _signal(members, signal.SIGCONT)
+
+    def _cut(self, kind: Kind, nodes: list[str], duration_s: float) -> None:
+        try:
+            for senders, receivers in ways(kind, nodes):
+                self._network.cut(senders, receivers)
+            time.sleep(duration_s)
+        finally:
+            self._network.heal()
 
     def _trees(self, nodes: list[str]) -> list[psutil.Process]:
         """The processes of these nodes, with those that they have started; waits for one that is being started."""

@@ -28,6 +28,8 @@ SECONDS_PER_CYCLE_MAX = 30.0
 WARM_UP_S = 3.0
 # A shopper may wait for an answer that long past the time in which every order must have ended.
 FINISH_S = END_S_MAX + 60.0
+# After a fault; longer than any order may take.
+CALM_TIMEOUT_S = END_S_MAX + 10.0
 EDITIONS_PER_MINUTE = 12
 # Luck has no place here: what a client may expect follows from how it pays.
 LUCK = {"PAYMENT_CARD_SUCCESS_RATE": "1", "PAYMENT_BANK_SUCCESS_RATE": "0"}
@@ -107,10 +109,13 @@ def _disturb(
             return done
         _, seen = recorder.counts()
         injector.strike(fault)
-        time.sleep(fault.quiet_s)
+        calm = recorder.wait_for_ends(fault.calm_orders, CALM_TIMEOUT_S)
         ends = sum(bool(exchange.end) for exchange in recorder.seen_since(seen))
         orders, _ = recorder.counts()
-        say(f"{recorder.now_s():7.1f} s    {orders} orders so far, {ends} ends told since")
+        say(
+            f"{recorder.now_s():7.1f} s    {orders} orders so far, {ends} ends told since"
+            + ("" if calm else f"; fewer than {fault.calm_orders} new orders ended in {CALM_TIMEOUT_S:.0f} s")
+        )
     raise AssertionError("a schedule has no end")
 
 

@@ -2,18 +2,23 @@
 
 import enum
 import random
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from bookstore.shop_client import CLUSTERS
 from bookstore.system import ORCHESTRATOR, PAYMENT, POSTGRES, TRIO
 
 PAUSE_S = (1.0, 8.0)
-WHOLE_CLUSTER_PAUSE_S = (1.0, 4.0)
-QUIET_S = (2.0, 5.0)
+CUT_S = (1.0, 8.0)
+WHOLE_CLUSTER_S_MAX = 4.0
+# How many orders begun after a fault have to end before the next one.
+CALM_ORDERS = (10, 100)
 # How many faults strike while the system may still be recovering from the one before.
 INTO_RECOVERY_SHARE = 0.25
 LEADER = "leader"
+
+_T = TypeVar("_T")
 
 
 class Kind(enum.StrEnum):
@@ -29,8 +34,20 @@ class Kind(enum.StrEnum):
     RESTART = "restart of everything"
     # An orderly stop; it is started again after `duration_s`.
     STOP = "stop"
-    # Reaches nobody, and nobody reaches it, for `duration_s`.
+    # Reaches nobody, and nobody reaches it, for `duration_s`: here and below, whatever is sent is lost in silence.
     CUT_OFF = "cut off"
+    # Several are a side of their own: they reach each other, and nobody else does.
+    SPLIT = "split"
+    # A node and the others of its cluster do not reach each other; everybody else reaches both.
+    CUT_PEERS = "cut off from peers"
+    # The same with one other; the third one reaches both.
+    CUT_PEER = "cut off from one peer"
+    # The orchestrator and its clients do not reach each other.
+    CUT_CLIENTS = "cut off from clients"
+    # Reaches nobody, and everybody reaches it.
+    MUTE = "mute"
+    # Reaches everybody, and nobody reaches it.
+    DEAFEN = "deafen"
     # Loses some of what comes in, and what goes out waits in a narrow line, for `duration_s`.
     BAD_NETWORK = "bad network"
     # kill -9; it comes back at another address.
@@ -39,16 +56,22 @@ class Kind(enum.StrEnum):
     FULL_DISK = "full disk"
 
 
-# What strikes single nodes: how often, and how long it lasts.
+# What strikes some but not all: how often, and how long it lasts.
 _STRIKES = {
-    Kind.KILL: (5, (0.0, 0.0)),
-    Kind.PAUSE: (4, PAUSE_S),
-    Kind.ABSENCE: (2, (3.0, 8.0)),
-    Kind.STOP: (2, (0.0, 5.0)),
-    Kind.CUT_OFF: (4, (2.0, 8.0)),
-    Kind.BAD_NETWORK: (3, (3.0, 8.0)),
-    Kind.MOVE: (2, (0.0, 0.0)),
-    Kind.FULL_DISK: (2, (3.0, 8.0)),
+    Kind.KILL: (3, (0.0, 0.0)),
+    Kind.PAUSE: (2, PAUSE_S),
+    Kind.ABSENCE: (1, (3.0, 8.0)),
+    Kind.STOP: (1, (0.0, 5.0)),
+    Kind.CUT_OFF: (2, CUT_S),
+    Kind.SPLIT: (2, CUT_S),
+    Kind.CUT_PEERS: (1, CUT_S),
+    Kind.CUT_PEER: (1, CUT_S),
+    Kind.CUT_CLIENTS: (1, CUT_S),
+    Kind.MUTE: (1, CUT_S),
+    Kind.DEAFEN: (1, CUT_S),
+    Kind.BAD_NETWORK: (2, (3.0, 8.0)),
+    Kind.MOVE: (1, (0.0, 0.0)),
+    Kind.FULL_DISK: (1, (3.0, 8.0)),
 }
 # Who writes what an order needs.
 _WITH_DISKS = {*CLUSTERS, PAYMENT}
@@ -64,7 +87,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to whom at once, and how long the system is left alone afterwards.
+    """What is done to whom at once, and after how many orders the system is calm enough for the next.
 
     `into_recovery`: it does not wait until everything that was struck before is healthy again.
     """
@@ -72,7 +95,7 @@ class Fault:
     kind: Kind
     targets: tuple[Target, ...]
     duration_s: float
-    quiet_s: float
+    calm_orders: int
     into_recovery: bool = False
 
     @property
@@ -87,49 +110,59 @@ def schedule(seed: int, possible: Collection[Kind]) -> Iterator[Fault]:
     Mostly one node; now and then a node of each cluster, a whole cluster, or everything.
     """
     random_source = random.Random(seed)
-    kinds = {
-        _one_node: 60,
-        _node_of_each_cluster: 12,
-        _single_service: 15,
-        _whole_cluster: 7,
-        _everything: 6,
+    one_node = _one_node(random_source, possible)
+    makers: dict[Callable[[], Fault], int] = {
+        lambda: next(one_node): 60,
+        lambda: _node_of_each_cluster(random_source, possible): 12,
+        lambda: _single_service(random_source, possible): 15,
+        lambda: _whole_cluster(random_source, possible): 7,
+        lambda: _everything(random_source): 6,
     }
     while True:
-        make = random_source.choices(list(kinds), list(kinds.values()))[0]
-        yield replace(make(random_source, possible), into_recovery=random_source.random() < INTO_RECOVERY_SHARE)
+        fault = _draw(random_source, makers)()
+        yield replace(fault, into_recovery=random_source.random() < INTO_RECOVERY_SHARE)
 
 
-def _one_node(random_source: random.Random, possible: Collection[Kind]) -> Fault:
-    cluster = random_source.choice(list(CLUSTERS))
-    return _on(random_source, possible, (_node(random_source, cluster),))
+def _one_node(random_source: random.Random, possible: Collection[Kind]) -> Iterator[Fault]:
+    """Dealt from a pack, so that soon every cluster has been struck in every way."""
+    while True:
+        pack = [
+            (kind, cluster)
+            for cluster in CLUSTERS
+            for kind, weight in _suitable(possible, [cluster]).items()
+            for _ in range(weight)
+        ]
+        random_source.shuffle(pack)
+        for kind, cluster in pack:
+            yield _fault(random_source, kind, _node(random_source, cluster))
 
 
 def _node_of_each_cluster(random_source: random.Random, possible: Collection[Kind]) -> Fault:
-    """A majority of each is left."""
-    targets = tuple(_node(random_source, cluster) for cluster in CLUSTERS)
-    if random_source.random() < 0.3:
-        targets += (Target(PAYMENT, PAYMENT),)
-    return _on(random_source, possible, targets)
+    """A majority of each is left. As a side of their own they are the minority, with or without clients."""
+    targets = [_node(random_source, cluster) for cluster in CLUSTERS]
+    with_them = _draw(random_source, {None: 5, PAYMENT: 3, ORCHESTRATOR: 2})
+    if with_them is not None:
+        targets.append(Target(with_them, with_them))
+    kind = _draw(random_source, _suitable(possible, [target.cluster for target in targets]))
+    return _fault(random_source, kind, *targets)
 
 
 def _single_service(random_source: random.Random, possible: Collection[Kind]) -> Fault:
     """Payment most of all: it takes part in every transaction."""
-    name = random_source.choices((PAYMENT, ORCHESTRATOR, POSTGRES, *TRIO), (6, 3, 2, 1, 1, 1))[0]
-    return _on(random_source, possible, (Target(name, name),))
+    name = _draw(random_source, {PAYMENT: 6, ORCHESTRATOR: 4, POSTGRES: 2, **dict.fromkeys(TRIO, 1)})
+    return _fault(random_source, _draw(random_source, _suitable(possible, [name])), Target(name, name))
 
 
-def _whole_cluster(random_source: random.Random, _possible: Collection[Kind]) -> Fault:
+def _whole_cluster(random_source: random.Random, possible: Collection[Kind]) -> Fault:
     cluster = random_source.choice(list(CLUSTERS))
-    targets = tuple(Target(cluster, node) for node in CLUSTERS[cluster])
-    quiet_s = random_source.uniform(*QUIET_S)
-    if random_source.random() < 0.5:
-        return Fault(Kind.KILL, targets, 0.0, quiet_s)
-    return Fault(Kind.PAUSE, targets, random_source.uniform(*WHOLE_CLUSTER_PAUSE_S), quiet_s)
+    kinds = [kind for kind in (Kind.KILL, Kind.PAUSE, Kind.SPLIT) if kind in possible]
+    targets = (Target(cluster, node) for node in CLUSTERS[cluster])
+    fault = _fault(random_source, random_source.choice(kinds), *targets)
+    return replace(fault, duration_s=min(fault.duration_s, WHOLE_CLUSTER_S_MAX))
 
 
-def _everything(random_source: random.Random, _possible: Collection[Kind]) -> Fault:
-    kind = random_source.choice((Kind.POWER_CUT, Kind.RESTART))
-    return Fault(kind, (), 0.0, random_source.uniform(*QUIET_S))
+def _everything(random_source: random.Random) -> Fault:
+    return _fault(random_source, random_source.choice((Kind.POWER_CUT, Kind.RESTART)))
 
 
 def _node(random_source: random.Random, cluster: str) -> Target:
@@ -138,8 +171,22 @@ def _node(random_source: random.Random, cluster: str) -> Target:
     return Target(cluster, node)
 
 
-def _on(random_source: random.Random, possible: Collection[Kind], targets: tuple[Target, ...]) -> Fault:
-    with_disks = all(target.cluster in _WITH_DISKS for target in targets)
-    kinds = [kind for kind in _STRIKES if kind in possible and (with_disks or kind is not Kind.FULL_DISK)]
-    kind = random_source.choices(kinds, [_STRIKES[kind][0] for kind in kinds])[0]
-    return Fault(kind, targets, random_source.uniform(*_STRIKES[kind][1]), random_source.uniform(*QUIET_S))
+def _suitable(possible: Collection[Kind], clusters: list[str]) -> dict[Kind, int]:
+    """What can strike these at once, with its weight."""
+    suits = {
+        Kind.FULL_DISK: _WITH_DISKS.issuperset(clusters),
+        Kind.SPLIT: len(clusters) > 1,
+        Kind.CUT_PEERS: clusters[0] in CLUSTERS and len(clusters) == 1,
+        Kind.CUT_PEER: clusters[0] in CLUSTERS and len(clusters) == 1,
+        Kind.CUT_CLIENTS: clusters == [ORCHESTRATOR],
+    }
+    return {kind: weight for kind, (weight, _) in _STRIKES.items() if kind in possible and suits.get(kind, True)}
+
+
+def _fault(random_source: random.Random, kind: Kind, *targets: Target) -> Fault:
+    _, duration_s = _STRIKES.get(kind, (0, (0.0, 0.0)))
+    return Fault(kind, targets, random_source.uniform(*duration_s), random_source.randint(*CALM_ORDERS))
+
+
+def _draw(random_source: random.Random, weights: Mapping[_T, int]) -> _T:
+    return random_source.choices(list(weights), list(weights.values()))[0]
