@@ -1,5 +1,5 @@
 # Each target sets up whatever it needs: Python 3.11+, make and a package registry are enough.
-.PHONY: help setup up down reset status test test-fast check format proto bench bench-fraud bench-suggest bench-raft chaos last-copy sim planted model linearizability
+.PHONY: help setup up down reset status test test-fast check format proto bench bench-fraud bench-suggest bench-raft chaos last-copy sim planted model linearizability golden
 .DEFAULT_GOAL := help
 
 export UV_PYTHON_DOWNLOADS := never
@@ -51,6 +51,9 @@ format: setup ## Formats the code
 
 proto: setup ## Generates the code of utils/pb/*.proto
 	@$(PYTHON) -m bookstore.protobuf
+
+golden: setup ## Writes the golden files of new formats (docs/formats.md)
+	@$(PYTHON) -m tests.formats
 
 bench: setup ## Drives checkouts through a system of its own and prints what they cost
 	@$(PYTHON) -m benchmarks.checkout

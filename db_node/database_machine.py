@@ -25,12 +25,12 @@ from db_node.keyspace import Entry, Keyspace, Stored
 from db_node.remembered_requests import Answered, RememberedRequests
 from utils.clocks.story import DATABASE, Story, tell, unpack_clock
 from utils.domain.order_ids import OrderIds
+from utils.formats import Format
 from utils.two_phase_commit.fenced_log import NO_EPOCH, Epoch, FencedLog
 from utils.two_phase_commit.messages import Attempt
 from utils.two_phase_commit.participant import Participant, Phase, Record
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+COMMAND: Format[Command] = Format("a command of the database", Command, version=2)
 
 Quantities = dict[str, int]
 
@@ -51,9 +51,12 @@ class _State(msgspec.Struct):
     restocked: bytes = b""
 
 
+SNAPSHOT: Format[_State] = Format("a snapshot of the database", _State, version=2)
+
+
 def encode(command: Command) -> bytes:
     """The form in which a command is proposed."""
-    return _encoder.encode(command)
+    return COMMAND.encode(command)
 
 
 class DatabaseMachine:
@@ -69,10 +72,10 @@ class DatabaseMachine:
         self._restocked = OrderIds()
 
     def apply(self, index: int, command: bytes) -> Result:
-        return self._apply(_decoder.decode(command))
+        return self._apply(COMMAND.decode(command))
 
     def snapshot(self) -> bytes:
-        return _encoder.encode(
+        return SNAPSHOT.encode(
             _State(
                 self._keyspace.stored,
                 self._requests.clients,
@@ -86,7 +89,7 @@ class DatabaseMachine:
         )
 
     def restore(self, snapshot: bytes) -> None:
-        state = msgspec.msgpack.decode(snapshot, type=_State)
+        state = SNAPSHOT.decode(snapshot)
         self._requests.restore(state.clients)
         self._participant.restore(state.records, state.finished_below)
         self._executors.restore(state.epoch, state.decisions)

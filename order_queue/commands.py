@@ -1,10 +1,11 @@
-"""What goes through the queue's Raft log, and what applying it answers. The log's format: only ever add to it."""
+"""What goes through the queue's Raft log, and what applying it answers. How the format may change: docs/formats.md."""
 
 import msgspec
 
 from order_queue.order_record import OrderRecord, OrderResult
 from utils.clocks.story import Story
 from utils.domain.order import QueuedOrder, Reason
+from utils.formats import Format
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -103,15 +104,14 @@ class Forgot(msgspec.Struct, frozen=True):
 
 Outcome = Registered | InArchive | Full | Completed | Marked | Forgot
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+FORMAT: Format[Command] = Format("a command of the order queue", Command, version=2)
 
 
 def encode(command: Command) -> bytes:
     """The command as it is logged."""
-    return _encoder.encode(command)
+    return FORMAT.encode(command)
 
 
 def decode(data: bytes) -> Command:
-    """Raises msgspec.DecodeError: what is committed was encoded here, so this is a broken invariant."""
-    return _decoder.decode(data)
+    """Raises FormatTooNewError."""
+    return FORMAT.decode(data)

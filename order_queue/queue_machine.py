@@ -35,20 +35,21 @@ from order_queue.order_record import OrderRecord, OrderResult, OrderState
 from utils.clocks.story import ORDER_QUEUE, Story, last_clock, tell, unpack_clock
 from utils.clocks.vector_clock import VectorClock
 from utils.domain.order_ids import OrderIds
-
-_SNAPSHOT_VERSION = 2
+from utils.formats import Format
 
 
 class _Snapshot(msgspec.Struct, frozen=True):
-    version: int
     # By position.
     pending: list[OrderRecord]
     # In the order in which they ended, each encoded.
     ended: list[bytes]
     # How many of them, from the end, PostgreSQL may not have yet: their log indexes and order ids.
     unrecorded: list[tuple[int, str]]
-    # Since version 2.
+    # Little-endian numbers.
     forgotten: bytes = b""
+
+
+SNAPSHOT: Format[_Snapshot] = Format("a snapshot of the order queue", _Snapshot, version=3)
 
 
 class QueueMachine:
@@ -84,12 +85,11 @@ class QueueMachine:
         """The whole state; equal states give equal bytes."""
         pending = sorted(self._pending.values(), key=lambda record: record.position)
         ended, unrecorded = list(self._ended.values()), list(self._unrecorded)
-        return self._encoder.encode(_Snapshot(_SNAPSHOT_VERSION, pending, ended, unrecorded, self._forgotten.dump()))
+        return SNAPSHOT.encode(_Snapshot(pending, ended, unrecorded, self._forgotten.dump()))
 
     def restore(self, snapshot: bytes) -> None:
-        """Replaces the whole state."""
-        state = msgspec.msgpack.decode(snapshot, type=_Snapshot)
-        assert state.version <= _SNAPSHOT_VERSION, f"a snapshot of version {state.version} cannot be read"
+        """Replaces the whole state. Raises FormatTooNewError, and changes nothing."""
+        state = SNAPSHOT.decode(snapshot)
         self._pending = {record.order_id: record for record in state.pending}
         self._ended = {self._decoder.decode(data).order_id: data for data in state.ended}
         self._unrecorded = deque(state.unrecorded)

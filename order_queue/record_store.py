@@ -11,11 +11,15 @@ from psycopg.types.json import Jsonb
 
 from order_queue.order_record import OrderRecord, OrderState
 from utils.domain.order import Book, PaymentInstrument, PaymentMethod, PricedItem, QueuedOrder, Reason
+from utils.schema import migrate
 
 CONNECT_TIMEOUT_S: Final = 5
 TIMEOUT_S: Final = 10.0
 
-_SCHEMA: Final = """
+COMPONENT: Final = "order_records"
+# See utils.schema.
+STEPS: Final = (
+    b"""
 CREATE TABLE IF NOT EXISTS order_records (
     order_id           text PRIMARY KEY,
     state              text NOT NULL CHECK (state IN ('approved', 'rejected')),
@@ -46,7 +50,8 @@ ALTER TABLE order_records ADD COLUMN IF NOT EXISTS story bytea[] NOT NULL DEFAUL
 CREATE INDEX IF NOT EXISTS order_records_by_age ON order_records (recorded_at, ended_index);
 -- Suggestions ask for a customer's latest orders.
 CREATE INDEX IF NOT EXISTS order_records_by_customer ON order_records (customer_hash, ended_index)
-"""
+""",
+)
 
 # A record is written when it is final, so the first one written stays.
 _INSERT: Final = """
@@ -116,7 +121,7 @@ class RecordStore:
                     self._connection = await psycopg.AsyncConnection.connect(
                         self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S, row_factory=dict_row
                     )
-                    await self._connection.execute(_SCHEMA)
+                    await migrate(self._connection, COMPONENT, STEPS)
                 async with self._connection.cursor() as cursor:
                     yield cursor
             except BaseException:

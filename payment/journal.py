@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from payment.ledger import LedgerEntry, Payment
+from utils.formats import FormatTooNewError
 
 # The user_version of the schema: that of the last of these steps, of which each begins where the one before it ends.
 _SCHEMA = (
@@ -30,7 +31,7 @@ _SCHEMA = (
     # An entry may say that a payment is refunded, of which older code knows nothing; its captured stays 1.
     "",
 )
-_FORMAT = len(_SCHEMA)
+FORMAT = len(_SCHEMA)
 
 
 class JournalDamagedError(Exception):
@@ -46,7 +47,7 @@ class JournalFullError(Exception):
 
 
 class Journal:
-    """Owns its file alone: a second process that opens it fails. Raises JournalDamagedError."""
+    """Owns its file alone: a second process that opens it fails. Raises JournalDamagedError, FormatTooNewError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -116,8 +117,8 @@ class Journal:
 
     def _check(self) -> None:
         ((version,),) = self._connection.execute("PRAGMA user_version").fetchall()
-        if version > _FORMAT:
-            raise JournalDamagedError(self._path, f"its format is {version}, later than {_FORMAT}")
+        if version > FORMAT:
+            raise FormatTooNewError("payment's journal", version, FORMAT, str(self._path))
         for number, step in enumerate(_SCHEMA[version:], version + 1):
             self._connection.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
         if version == 0:

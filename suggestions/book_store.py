@@ -24,10 +24,11 @@ from suggestions.queries import (
 )
 from utils.catalogue import CatalogueBook
 from utils.domain.order import Book
+from utils.schema import migrate
 
-_SCHEMA: Final = Path(__file__).with_name("schema.sql")
-# An arbitrary number that everybody who creates these tables agrees on: CREATE ... IF NOT EXISTS alone is a race.
-_SCHEMA_LOCK: Final = 7_402_115
+COMPONENT: Final = "books"
+# See utils.schema.
+STEPS: Final = (Path(__file__).with_name("schema.sql").read_bytes(),)
 _CONNECTIONS_MAX: Final = 2
 # Also of waiting for a free connection. psycopg takes whole seconds, and no fewer than two.
 _CONNECT_TIMEOUT_S: Final = 2
@@ -101,8 +102,8 @@ class BookStore:
 
         async def run(connection: _Connection) -> None:
             async with connection.transaction():
-                await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
-                await connection.execute(_SCHEMA.read_bytes())
+                # Others that seed wait for the end of this transaction, too.
+                await migrate(connection, COMPONENT, STEPS)
                 await connection.execute(
                     "DELETE FROM books WHERE book_id <> ALL(%s)", ([book.book_id for book in catalogue],)
                 )

@@ -9,11 +9,11 @@ class StateMachine(Protocol):
     def apply(self, index: int, command: bytes) -> Any:
         """Applies a committed command; the value goes to whoever proposed it on this node.
 
-        Raises nothing: a command that cannot be carried out returns a value that says so.
+        A command that cannot be carried out returns a value that says so. Raises nothing but FormatTooNewError.
         """
 
     def snapshot(self) -> bytes:
         """The whole state."""
 
     def restore(self, snapshot: bytes) -> None:
-        """Replaces the whole state."""
+        """Replaces the whole state. Raises FormatTooNewError."""

@@ -9,6 +9,7 @@ from typing import Any
 import uvloop
 
 from utils.config import ConfigError
+from utils.formats import FormatTooNewError
 from utils.observe.logging import get_logger
 
 log = get_logger()
@@ -17,7 +18,8 @@ log = get_logger()
 def run_service(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Runs `main(stopping)` until it returns. SIGTERM and SIGINT set `stopping`; main then drains and returns.
 
-    A configuration error ends the process with status 2 and one line; any other error with status 1 and its traceback.
+    A configuration error, and data of a later format, end the process with status 2 and one line; any other error with
+    status 1 and its traceback.
     """
 
     async def run() -> None:
@@ -31,6 +33,9 @@ def run_service(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> N
         uvloop.run(run())
     except ConfigError as error:
         print(f"configuration: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except FormatTooNewError as error:
+        print(f"data: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except Exception:
         log.exception("the service ended with an error")

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from utils.clocks.story import last_clock, pack_clock
+from utils.formats import Format
 from utils.two_phase_commit.actions import OrderDecision
 from utils.two_phase_commit.messages import Attempt, Resolution, ResolutionKind
 from utils.two_phase_commit.positions import Positions
@@ -46,14 +47,13 @@ class _Snapshot(msgspec.Struct, frozen=True):
     forgotten: int = 0
 
 
-_encoder = msgspec.msgpack.Encoder()
-_command_decoder = msgspec.msgpack.Decoder(tuple[Command, ...])
-_snapshot_decoder = msgspec.msgpack.Decoder(_Snapshot)
+COMMANDS: Format[Sequence[Command]] = Format("commands of the decision log", tuple[Command, ...], version=2)
+SNAPSHOT: Format[_Snapshot] = Format("a snapshot of the decision log", _Snapshot, version=2)
 
 
 def encode(commands: Sequence[Command]) -> bytes:
     """One entry of the log."""
-    return _encoder.encode(commands)
+    return COMMANDS.encode(commands)
 
 
 class DecisionLog:
@@ -86,7 +86,7 @@ class DecisionLog:
 
     def apply(self, index: int, command: bytes) -> list[OrderDecision | None]:
         """What `record` returns, for each command."""
-        return [self.record(part) for part in _command_decoder.decode(command)]
+        return [self.record(part) for part in COMMANDS.decode(command)]
 
     def record(self, command: Command) -> OrderDecision | None:
         """The order's decision. None: to PublishFinished, and for an order that is finished and forgotten: nothing
@@ -133,10 +133,10 @@ class DecisionLog:
 
     def snapshot(self) -> bytes:
         decisions, unfinished = tuple(self._decisions.values()), tuple(self._unfinished)
-        return _encoder.encode(_Snapshot(decisions, unfinished, self.finished_below, self._forgotten))
+        return SNAPSHOT.encode(_Snapshot(decisions, unfinished, self.finished_below, self._forgotten))
 
     def restore(self, snapshot: bytes) -> None:
-        state = _snapshot_decoder.decode(snapshot)
+        state = SNAPSHOT.decode(snapshot)
         self.replace(state.decisions, state.unfinished, state.finished_below, state.forgotten)
 
 

@@ -194,16 +194,10 @@ def test_a_restored_machine_is_the_same_machine() -> None:
     assert applied(copy, enqueue(1), start=9) == applied(machine, enqueue(1), start=9)
 
 
-def test_a_snapshot_of_another_version_is_not_guessed_at() -> None:
-    other = msgspec.msgpack.encode({"version": 3, "pending": [], "ended": [], "unrecorded": []})
-    with pytest.raises(AssertionError, match="version 3"):
-        words.machine().restore(other)
-
-
 def test_a_snapshot_of_the_first_version_is_read() -> None:
     machine, older = words.machine(), words.machine()
     older.apply(1, encode(words.enqueue(1)))
-    state = msgspec.msgpack.decode(older.snapshot())
+    state = msgspec.msgpack.decode(older.snapshot()[1:])
     del state["forgotten"]
     machine.restore(msgspec.msgpack.encode(state | {"version": 1}))
     assert machine.snapshot() == older.snapshot()

@@ -9,6 +9,7 @@ import pytest
 from payment.journal import Journal, JournalDamagedError, JournalFullError
 from payment.ledger import Ledger, LedgerEntry, Luck, PaymentState
 from tests.unit.two_phase_commit_participant.words import attempt, commit, order_id, transaction
+from utils.formats import FormatTooNewError
 
 _FIRST_FORMAT = """
 CREATE TABLE orders (order_id TEXT PRIMARY KEY, entry BLOB NOT NULL) WITHOUT ROWID;
@@ -115,7 +116,7 @@ def test_it_does_not_start_with_a_later_format(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 4")
     connection.close()
-    with pytest.raises(JournalDamagedError, match="format is 4"):
+    with pytest.raises(FormatTooNewError, match=r"payment\.sqlite: payment's journal of format 4"):
         Journal(path)
 
 

@@ -85,7 +85,7 @@ def test_what_is_finished_below_a_position_is_forgotten_and_stays_finished(log: 
 
 def test_a_snapshot_of_before_anything_was_forgotten_is_read(log: DecisionLog) -> None:
     apply(log, RecordDecision(commit(1)), RecordFinished(order_id(1)))
-    older = msgspec.msgpack.decode(log.snapshot())
+    older = msgspec.msgpack.decode(log.snapshot()[1:])
     del older["finished_below"], older["forgotten"]
     other = DecisionLog()
     other.restore(msgspec.msgpack.encode(older))

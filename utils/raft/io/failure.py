@@ -9,6 +9,8 @@ log = get_logger()
 
 # EX_IOERR of sysexits.h
 DISK_FAILED = 74
+# EX_CONFIG: another version of the program is needed.
+FORMAT_TOO_NEW = 78
 # EX_SOFTWARE
 INVARIANT_BROKEN = 70
 

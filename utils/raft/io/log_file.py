@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from utils.formats import decode_header
 from utils.raft.core.messages import LogBase
 from utils.raft.errors import LogDamagedError
 from utils.raft.io.files import File, Files
@@ -89,7 +90,7 @@ class LogFile:
     ) -> tuple["LogFile", FileHeader, Scan]:
         """An existing file, what it says of itself, and its records. A torn last record of the last file is cut off.
 
-        Raises LogDamagedError.
+        Raises LogDamagedError, FormatTooNewError.
         """
         opened = files.open(path)
         try:
@@ -134,7 +135,7 @@ class LogFile:
 
 
 def read_header(files: Files, path: Path) -> FileHeader:
-    """Raises LogDamagedError."""
+    """Raises LogDamagedError, FormatTooNewError."""
     return _header(path, files.read(path, _HEADER_BYTES_MAX))[0]
 
 
@@ -143,12 +144,9 @@ def _header(path: Path, data: bytes) -> tuple[FileHeader, int]:
     if frame is None:
         raise LogDamagedError(str(path), 0, "its header is broken")
     try:
-        header = msgspec.msgpack.decode(frame.payload, type=FileHeader)
+        return decode_header(frame.payload, FileHeader, what="a Raft log", known=VERSION, path=str(path)), frame.end
     except msgspec.DecodeError as error:
         raise LogDamagedError(str(path), 0, f"its header cannot be read: {error}") from error
-    if header.version > VERSION:
-        raise LogDamagedError(str(path), 0, f"its format has version {header.version}; this program knows {VERSION}")
-    return header, frame.end
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from utils.formats import FormatTooNewError
 from utils.observe.logging import get_logger
 from utils.pb import raft_pb2, raft_pb2_grpc
 from utils.raft.config import RaftConfig
@@ -24,7 +25,7 @@ from utils.raft.io.admin_servicer import RaftAdminServicer
 from utils.raft.io.applier import Applier
 from utils.raft.io.callers import Callers, within
 from utils.raft.io.event_log import log_event
-from utils.raft.io.failure import INVARIANT_BROKEN, end_process
+from utils.raft.io.failure import FORMAT_TOO_NEW, INVARIANT_BROKEN, end_process
 from utils.raft.io.joining import join_cluster
 from utils.raft.io.membership import look_after_members
 from utils.raft.io.servicer import RaftServicer
@@ -111,10 +112,13 @@ class RaftNode:
     async def start(self) -> None:
         """Reads the log and begins to take part, or to ask for that: see `RaftConfig.join`.
 
-        Raises LogDamagedError, and ConfigError if the log is another's.
+        Raises LogDamagedError, FormatTooNewError, and ConfigError if the log is another's.
         """
         stored = await asyncio.to_thread(self._storage.open)
-        self._applier.restore(stored.snapshot)
+        try:
+            self._applier.restore(stored.snapshot)
+        except FormatTooNewError as error:
+            raise error.at(f"the snapshot in {self._config.data_dir}") from None
         self._core = RaftCore(
             node_id=self._config.node_id,
             voters={} if self._config.join else self._config.peers,
@@ -302,6 +306,9 @@ class RaftNode:
                     # There may be more, and others want the loop in between.
                     self._work.set()
                     await asyncio.sleep(0)
+        except FormatTooNewError as error:
+            where = f"entry {self._applier.last_applied.index + 1} or a snapshot in {self._config.data_dir}"
+            end_process(FORMAT_TOO_NEW, "a Raft node cannot go on", error.at(where))
         except Exception as error:  # noqa: BLE001 a broken invariant of the core, or a state machine that raised
             end_process(INVARIANT_BROKEN, "a Raft node cannot go on", error)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from utils.formats import decode_header
 from utils.raft.core.messages import Snapshot
 from utils.raft.errors import LogDamagedError
 from utils.raft.io.files import Files
@@ -54,17 +55,15 @@ def write_snapshot(files: Files, path: Path, snapshot: Snapshot, *, cluster_id: 
 
 
 def read_snapshot(files: Files, path: Path) -> tuple[SnapshotHeader, Snapshot]:
-    """Raises LogDamagedError."""
+    """Raises LogDamagedError, FormatTooNewError."""
     data = files.read(path)
     first = read_frame(data, 0)
     if first is None:
         raise LogDamagedError(str(path), 0, "its header is broken")
     try:
-        header = msgspec.msgpack.decode(first.payload, type=SnapshotHeader)
+        header = decode_header(first.payload, SnapshotHeader, what="a Raft snapshot", known=VERSION, path=str(path))
     except msgspec.DecodeError as error:
         raise LogDamagedError(str(path), 0, f"its header cannot be read: {error}") from error
-    if header.version != VERSION:
-        raise LogDamagedError(str(path), 0, f"its format has version {header.version}; this program knows {VERSION}")
     second = read_frame(data, first.end)
     if second is None or second.end != len(data):
         raise LogDamagedError(str(path), first.end, "the state in it is broken")

@@ -54,7 +54,10 @@ class Storage(Protocol):
     """
 
     def open(self) -> StoredState:
-        """Takes hold of the log and reads it. Raises LogDamagedError, and ConfigError when it is another node's."""
+        """Takes hold of the log and reads it.
+
+        Raises LogDamagedError, FormatTooNewError, and ConfigError when it is another node's.
+        """
 
     def append(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
         """Durable when it returns."""
