@@ -1,21 +1,33 @@
-"""Asks a service for its health (grpc.health.v1): `python -m utils.health_check host:port`. Status 0 when it serves."""
+"""Asks a service for its health (grpc.health.v1): `python -m utils.health_check host:port`. Status 0 when it serves.
+
+It calls with the certificate of the service that it runs beside: everybody may ask after its own health.
+"""
 
 import sys
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from utils.config import ConfigError, from_environment
+from utils.identity.config import TlsConfig
+from utils.rpc.transport import credentials_from
+
 
 def main() -> None:
     if len(sys.argv) != 2:
         raise SystemExit("usage: python -m utils.health_check host:port")
-    with grpc.insecure_channel(sys.argv[1]) as channel:
+    try:
+        credentials = credentials_from(from_environment(TlsConfig)).channel()
+    except ConfigError as error:
+        raise SystemExit(str(error)) from None
+    address = sys.argv[1]
+    with grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address) as channel:
         try:
             response = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)
         except grpc.RpcError as error:
-            raise SystemExit(f"{sys.argv[1]}: {error.code().name}") from None
+            raise SystemExit(f"{address}: {error.code().name}: {error.details()}") from None
     if response.status != health_pb2.HealthCheckResponse.SERVING:
-        raise SystemExit(f"{sys.argv[1]}: not serving")
+        raise SystemExit(f"{address}: not serving")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from order_executor.bully.core import Kind, Message
 from utils.pb import bully_pb2 as pb, bully_pb2_grpc
 from utils.rpc.channel import Channel
 from utils.rpc.errors import InvalidArgument, ServiceError
+from utils.rpc.gate import check_sender
 
 # To one peer. A peer that is stopped takes calls and does not answer; what it misses is repeated or does not matter.
 CALLS_MAX = 8
@@ -31,6 +32,7 @@ class BullyServicer(bully_pb2_grpc.BullyServiceServicer):
         self._receive = receive
 
     async def Tell(self, request: pb.BullyMessage, context: Any) -> pb.BullyMessageTaken:
+        check_sender(context.caller, request.sender)
         kind = _KINDS_FROM_PROTO.get(request.kind)
         if kind is None:
             raise InvalidArgument(f"a message of kind {request.kind} is not known")

@@ -11,7 +11,7 @@ from utils.pb import database_pb2 as pb, database_pb2_grpc
 from utils.rpc.channel import Channel
 from utils.rpc.cluster import ClusterChannel
 from utils.rpc.errors import DeadlineExceeded, ServiceError, Unavailable
-from utils.rpc.transport import INSECURE, Credentials
+from utils.rpc.transport import Credentials
 
 # One node's share of a stale read's time, while there are others to ask.
 STALE_TRY_TIMEOUT_S = 1.0
@@ -56,7 +56,7 @@ class DatabaseClient:
     Stale reads go to the nodes in turn.
     """
 
-    def __init__(self, addresses: Sequence[str], *, credentials: Credentials = INSECURE) -> None:
+    def __init__(self, addresses: Sequence[str], *, credentials: Credentials | None = None) -> None:
         """`addresses`: host:port of the nodes."""
         self._primary_channel = ClusterChannel(addresses, credentials)
         self._primary = database_pb2_grpc.DatabaseServiceStub(self._primary_channel)  # type: ignore[arg-type]

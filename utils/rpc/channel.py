@@ -16,7 +16,7 @@ from utils.observe.counters import count
 from utils.pb import multiplex_pb2, multiplex_pb2_grpc
 from utils.rpc.errors import DeadlineExceeded, Unavailable, from_status
 from utils.rpc.outbox import Outbox
-from utils.rpc.transport import INSECURE, Credentials, open_channel
+from utils.rpc.transport import Credentials, open_channel, own_credentials
 
 # A peer that is stopped (SIGSTOP) or cut off accepts small writes for a long time; only its silence tells.
 PING_INTERVAL_S = 0.5
@@ -28,11 +28,12 @@ UnaryCall = Callable[..., Awaitable[Any]]
 class Channel:
     """To one peer, at host:port. Connects when first used, reconnects by itself; belongs to one event loop."""
 
-    def __init__(self, address: str, credentials: Credentials = INSECURE) -> None:
+    def __init__(self, address: str, credentials: Credentials | None = None) -> None:
         self.address = address
-        self._grpc_channel = open_channel(address, credentials)
-        self._exchange = multiplex_pb2_grpc.MultiplexServiceStub(self._grpc_channel).Exchange
+        self._credentials = credentials or own_credentials()
+        self._ending: set[asyncio.Task[None]] = set()
         self._stream: _Stream | None = None
+        self._open()
 
     def unary_unary(
         self, method: str, request_serializer: Any, response_deserializer: Any, **_generated: Any
@@ -54,16 +55,46 @@ class Channel:
         """The response's bytes. Raises what the peer raised, Unavailable, or DeadlineExceeded."""
         if timeout_s <= 0:
             raise DeadlineExceeded(f"{method} was not called: no time was left")
+        if trouble := self._credentials.trouble():
+            raise Unavailable(f"{method} was not called: {trouble}")
         count("rpc.client.calls")
+        if self._version is not self._credentials.version:
+            self._replace()
         if self._stream is None or self._stream.ended:
             self._stream = _Stream(self.address, self._exchange())
         return await self._stream.call(method, request, timeout_s)
 
     async def close(self) -> None:
         """Ends the calls in progress with Unavailable."""
+        for task in self._ending:
+            task.cancel()
+        await asyncio.gather(*self._ending, return_exceptions=True)
         if self._stream is not None:
             await self._stream.close()
         await self._grpc_channel.close()
+
+    def _open(self) -> None:
+        self._version = self._credentials.version
+        self._grpc_channel = open_channel(self.address, self._credentials)
+        self._exchange = multiplex_pb2_grpc.MultiplexServiceStub(self._grpc_channel).Exchange
+
+    def _replace(self) -> None:
+        """Credentials are renewed: new calls go over a new connection, and those in progress end on theirs."""
+        task = asyncio.create_task(_end(self._stream, self._grpc_channel))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        self._stream = None
+        self._open()
+
+
+async def _end(stream: "_Stream | None", grpc_channel: grpc.aio.Channel) -> None:
+    try:
+        if stream is not None:
+            await stream.idle()
+    finally:
+        if stream is not None:
+            await stream.close()
+        await grpc_channel.close()
 
 
 class _Stream:
@@ -99,6 +130,13 @@ class _Stream:
         finally:
             if self._pending.pop(call_id, None) is not None and not answered and not self.ended:
                 self._outbox.put(multiplex_pb2.CallBatch(cancelled=[call_id]))
+
+    async def idle(self) -> None:
+        """Waits until no call is in progress on it. There must come no more."""
+        while self._pending:
+            await asyncio.wait(list(self._pending.values()))
+            # Whoever waited for them takes them out.
+            await asyncio.sleep(0)
 
     async def close(self) -> None:
         self._task.cancel()

@@ -6,7 +6,7 @@ from typing import Any
 
 from utils.rpc.channel import Channel, UnaryCall
 from utils.rpc.errors import DeadlineExceeded, NotLeader, ServiceError, Unavailable
-from utils.rpc.transport import INSECURE, Credentials, backoff_s
+from utils.rpc.transport import Credentials, backoff_s
 
 
 class ClusterChannel:
@@ -15,7 +15,7 @@ class ClusterChannel:
     Only what says that another node may answer is tried again: NotLeader and Unavailable.
     """
 
-    def __init__(self, addresses: Sequence[str], credentials: Credentials = INSECURE) -> None:
+    def __init__(self, addresses: Sequence[str], credentials: Credentials | None = None) -> None:
         if not addresses:
             raise ValueError("a cluster has at least one address")
         self._credentials = credentials

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from utils.identity.spiffe import Identity
 from utils.observe.counters import count
 from utils.observe.logging import get_logger
 from utils.rpc.errors import DeadlineExceeded, Internal, ServiceError
@@ -14,8 +15,10 @@ log = get_logger()
 class CallContext:
     """What a servicer may know of a call."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, caller: Identity | None = None) -> None:
+        """`caller`: None in clear text."""
         self._deadline = deadline
+        self.caller = caller
 
     def time_remaining(self) -> float:
         """Seconds until the caller gives up."""
@@ -23,11 +26,15 @@ class CallContext:
 
 
 async def run_unary(
-    method: str, behaviour: Callable[[Any, Any], Awaitable[Any]], request: Any, timeout_s: float
+    method: str,
+    behaviour: Callable[[Any, Any], Awaitable[Any]],
+    request: Any,
+    timeout_s: float,
+    caller: Identity | None = None,
 ) -> Any:
     """The method's response. Raises ServiceError, whatever the method raised, and CancelledError."""
     count(f"rpc.server.{method}")
-    context = CallContext(asyncio.get_running_loop().time() + timeout_s)
+    context = CallContext(asyncio.get_running_loop().time() + timeout_s, caller)
     try:
         async with asyncio.timeout(timeout_s) as scope:
             return await behaviour(request, context)

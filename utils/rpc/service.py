@@ -8,9 +8,11 @@ from typing import Any
 
 import uvloop
 
-from utils.config import ConfigError
+from utils.config import ConfigError, from_environment
 from utils.formats import FormatTooNewError
+from utils.identity.config import TlsConfig
 from utils.observe.logging import get_logger
+from utils.rpc.transport import credentials_from, use_credentials
 
 log = get_logger()
 
@@ -18,8 +20,8 @@ log = get_logger()
 def run_service(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Runs `main(stopping)` until it returns. SIGTERM and SIGINT set `stopping`; main then drains and returns.
 
-    A configuration error, and data of a later format, end the process with status 2 and one line; any other error with
-    status 1 and its traceback.
+    Channels and servers have the certificate that the environment names (utils/identity). A configuration error, and
+    data of a later format, end the process with status 2 and one line; any other error with status 1 and its traceback.
     """
 
     async def run() -> None:
@@ -27,6 +29,7 @@ def run_service(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> N
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, stopping.set)
+        use_credentials(credentials_from(from_environment(TlsConfig)))
         await main(stopping)
 
     try:

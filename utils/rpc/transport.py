@@ -1,9 +1,14 @@
 """How the sockets of gRPC are opened: credentials and options, for every channel and server of the system."""
 
 import random
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import grpc
+
+from utils.identity.config import TlsConfig
+from utils.identity.files import TlsFiles
+from utils.identity.spiffe import Identity
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 
@@ -29,29 +34,101 @@ CHANNEL_OPTIONS = [
 ]
 
 
-@dataclass(frozen=True)
-class Credentials:
-    """What proves who we are, to every peer. Empty: plain text."""
+class Credentials(Protocol):
+    """What proves who this process is, to every peer; may be renewed while it runs."""
 
-    server: grpc.ServerCredentials | None = None
-    channel: grpc.ChannelCredentials | None = None
+    @property
+    def identity(self) -> Identity | None:
+        """None: clear text, where nobody is anybody."""
+
+    @property
+    def version(self) -> object:
+        """Another one once they are renewed: channels that were opened before are to be replaced."""
+
+    def channel(self) -> grpc.ChannelCredentials | None: ...
+
+    def server(self) -> grpc.ServerCredentials | None: ...
+
+    def trouble(self) -> str | None:
+        """Why no peer will believe this process now; None while they will."""
 
 
-INSECURE = Credentials()
+class ClearText:
+    identity = None
+    version = None
+
+    def channel(self) -> None:
+        return None
+
+    def server(self) -> None:
+        return None
+
+    def trouble(self) -> None:
+        return None
 
 
-def open_channel(address: str, credentials: Credentials) -> grpc.aio.Channel:
+class MutualTls:
+    """TLS 1.2 or 1.3, which are what gRPC speaks, and a certificate on both sides."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self.identity: Identity | None = files.current().certificate.identity
+
+    @property
+    def version(self) -> object:
+        return self._files.current()
+
+    def channel(self) -> grpc.ChannelCredentials:
+        now = self._files.current()
+        return grpc.ssl_channel_credentials(now.trusted_pem, now.key_pem, now.certificate_pem)
+
+    def server(self) -> grpc.ServerCredentials:
+        """gRPC asks for the files again with each connection that comes."""
+        return grpc.dynamic_ssl_server_credentials(self._server(), self._server, require_client_authentication=True)
+
+    def trouble(self) -> str | None:
+        return self._files.trouble()
+
+    def _server(self) -> grpc.ServerCertificateConfiguration:
+        now = self._files.current()
+        return grpc.ssl_server_certificate_configuration([(now.key_pem, now.certificate_pem)], now.trusted_pem)
+
+
+CLEAR_TEXT: Credentials = ClearText()
+_own: Credentials = CLEAR_TEXT
+
+
+def use_credentials(credentials: Credentials) -> None:
+    """Those of this process, for every channel and server that is opened from now on and names no others."""
+    global _own  # noqa: PLW0603 a process is one somebody
+    _own = credentials
+
+
+def own_credentials() -> Credentials:
+    return _own
+
+
+def credentials_from(config: TlsConfig) -> Credentials:
+    """Raises ConfigError."""
+    if config.mutual_tls == "off" or not config.tls_dir:
+        return CLEAR_TEXT
+    return MutualTls(TlsFiles(Path(config.tls_dir)))
+
+
+def open_channel(address: str, credentials: Credentials | None = None) -> grpc.aio.Channel:
     """A gRPC channel to host:port; connects when it is first used."""
-    if credentials.channel is None:
+    proof = (credentials or _own).channel()
+    if proof is None:
         return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-    return grpc.aio.secure_channel(address, credentials.channel, options=CHANNEL_OPTIONS)
+    return grpc.aio.secure_channel(address, proof, options=CHANNEL_OPTIONS)
 
 
-def bind(server: grpc.aio.Server, address: str, credentials: Credentials) -> int:
+def bind(server: grpc.aio.Server, address: str, credentials: Credentials | None = None) -> int:
     """Binds the server to host:port (port 0: any free one) and returns the port. Raises RuntimeError if in use."""
-    if credentials.server is None:
+    proof = (credentials or _own).server()
+    if proof is None:
         return server.add_insecure_port(address)
-    return server.add_secure_port(address, credentials.server)
+    return server.add_secure_port(address, proof)
 
 
 def backoff_s(attempt: int) -> float:

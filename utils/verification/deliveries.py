@@ -17,7 +17,7 @@ from utils.observe.logging import get_logger
 from utils.pb import verification_pb2, verification_pb2_grpc
 from utils.rpc.channel import Channel
 from utils.rpc.errors import DeadlineExceeded, ResourceExhausted, ServiceError, Unavailable
-from utils.rpc.transport import INSECURE, Credentials, backoff_s
+from utils.rpc.transport import Credentials, backoff_s
 from utils.verification import wire
 from utils.verification.events import OWNER, PREREQUISITE, Event
 from utils.verification.runs import Run
@@ -39,7 +39,7 @@ _WAITING = {prerequisite: OWNER[event] for event, prerequisite in PREREQUISITE.i
 class Deliveries:
     """Of one service, to whatever replicas its runs are pinned to."""
 
-    def __init__(self, service: str, credentials: Credentials = INSECURE) -> None:
+    def __init__(self, service: str, credentials: Credentials | None = None) -> None:
         self.service = service
         self._credentials = credentials
         self._couriers: OrderedDict[str, _Courier] = OrderedDict()

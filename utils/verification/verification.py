@@ -15,7 +15,7 @@ from utils.observe.logging import get_logger
 from utils.pb import verification_pb2, verification_pb2_grpc
 from utils.rpc.errors import Unavailable
 from utils.rpc.server import RpcServer
-from utils.rpc.transport import INSECURE, Credentials
+from utils.rpc.transport import Credentials
 from utils.verification import wire
 from utils.verification.deliveries import Deliveries, Delivery
 from utils.verification.events import PREREQUISITE, Event, events_of
@@ -47,7 +47,7 @@ class _Stopped(Exception):
 class Verification:
     """The causal protocol of one service process. Belongs to one event loop."""
 
-    def __init__(self, service: str, *, limits: Limits | None = None, credentials: Credentials = INSECURE) -> None:
+    def __init__(self, service: str, *, limits: Limits | None = None, credentials: Credentials | None = None) -> None:
         self.service = service
         self.runs = RunTable(service, limits or Limits())
         self._deliveries = Deliveries(service, credentials)

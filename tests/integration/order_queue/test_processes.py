@@ -19,7 +19,7 @@ from tests.unit.order_queue.harness import approved
 from tests.unit.order_queue.words import number_of
 from utils.pb import order_queue_pb2 as pb
 from utils.pb.order_queue_pb2_grpc import OrderQueueServiceStub
-from utils.rpc.transport import INSECURE, open_channel
+from utils.rpc.transport import open_channel
 
 
 async def test_a_leader_that_is_killed_takes_no_accepted_order_with_it(
@@ -74,7 +74,7 @@ async def test_a_leader_that_was_paused_hands_out_nothing_that_its_successor_did
         assert await queue.client.poll(max_orders=1) == [1]
         # A poll is on its way to the leader when it stops, which finds it in its socket when it wakes. It comes by
         # gRPC's own channel, since ours gives up a silent peer.
-        async with open_channel(queue.addresses[paused], INSECURE) as channel:
+        async with open_channel(queue.addresses[paused]) as channel:
             stub = OrderQueueServiceStub(channel)
             await stub.GetQueueStats(pb.GetQueueStatsRequest(), timeout=TIMEOUT_S)
             queue.pause(paused)

@@ -8,6 +8,7 @@ from utils.raft.io.service_errors import raft_errors
 from utils.raft.io.servicer import status_to_proto
 from utils.raft.io.status import MemberStatus, RaftStatus
 from utils.rpc.errors import InvalidArgument
+from utils.rpc.gate import check_sender
 
 
 class Operated(Protocol):
@@ -37,6 +38,7 @@ class RaftAdminServicer(raft_pb2_grpc.RaftAdminServiceServicer):
         self._node = node
 
     async def Join(self, request: raft_pb2.JoinRequest, context: Any) -> raft_pb2.JoinResponse:
+        check_sender(context.caller, request.node_id)
         cluster_id = self._node.cluster_id
         if request.cluster_id != cluster_id:
             raise InvalidArgument(f"this is a node of cluster {cluster_id!r}, not of {request.cluster_id!r}")

@@ -19,7 +19,9 @@ _TIMEOUT_S = 5.0
 _PAUSE_S = 0.5
 
 
-async def join_cluster(request: raft_pb2.JoinRequest, addresses: Sequence[str], credentials: Credentials) -> None:
+async def join_cluster(
+    request: raft_pb2.JoinRequest, addresses: Sequence[str], credentials: Credentials | None
+) -> None:
     """Returns once the node is a learner. `addresses`: host:port of some members."""
     channel = ClusterChannel(addresses, credentials)
     stub = raft_pb2_grpc.RaftAdminServiceStub(channel)  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ from utils.raft.io.transport import GrpcTransport, Transport
 from utils.raft.io.writer import LogWriter
 from utils.raft.state_machine import StateMachine
 from utils.rpc.server import RpcServer
-from utils.rpc.transport import INSECURE, Credentials
+from utils.rpc.transport import Credentials
 
 log = get_logger()
 
@@ -58,7 +58,7 @@ class RaftNode:
         config: RaftConfig,
         machine: StateMachine,
         *,
-        credentials: Credentials = INSECURE,
+        credentials: Credentials | None = None,
         storage: Storage | None = None,
         transport: Transport | None = None,
         random_ticks: Callable[[int, int], int] = random.randint,

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from utils.identity.certificate import Certificate
 from utils.observe.logging import get_logger
 from utils.pb import raft_pb2, raft_pb2_grpc
 from utils.raft.core.configuration import is_address, is_node_id
@@ -14,6 +16,8 @@ from utils.raft.core.messages import Answer, Message, PreVoteRequest
 from utils.raft.io.codec import message_from_proto
 from utils.raft.io.status import RaftStatus
 from utils.raft.io.validation import check_message
+from utils.rpc.errors import PermissionDenied
+from utils.rpc.gate import certificate_of, check_sender
 
 log = get_logger()
 
@@ -47,15 +51,18 @@ class RaftServicer(raft_pb2_grpc.RaftServiceServicer):
 
     async def Deliver(self, request_iterator: AsyncIterator[raft_pb2.MessageBatch], context: Any) -> raft_pb2.StreamEnd:
         senders: set[str] = set()
-        reader = asyncio.create_task(self._read(request_iterator, senders))
+        peer = certificate_of(context)
+        reader = asyncio.create_task(self._read(request_iterator, senders, peer))
         stopped = asyncio.create_task(self._stopped.wait())
         try:
             await asyncio.wait((reader, stopped), return_when=asyncio.FIRST_COMPLETED)
             if reader.done() and (error := reader.exception()) is not None:
-                if not isinstance(error, ValueError | DecodeError):
+                if not isinstance(error, ValueError | DecodeError | PermissionDenied):
                     raise error
                 log.error("a stream was refused", why=str(error), peer=context.peer())
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+                denied = isinstance(error, PermissionDenied)
+                code = grpc.StatusCode.PERMISSION_DENIED if denied else grpc.StatusCode.INVALID_ARGUMENT
+                await context.abort(code, str(error))
         finally:
             reader.cancel()
             stopped.cancel()
@@ -69,16 +76,23 @@ class RaftServicer(raft_pb2_grpc.RaftServiceServicer):
     ) -> raft_pb2.GetRaftStatusResponse:
         return status_to_proto(self._node.status, self._cluster_id)
 
-    async def _read(self, batches: AsyncIterator[raft_pb2.MessageBatch], senders: set[str]) -> None:
-        """Adds to `senders`. Raises ValueError and DecodeError: whoever sends this does not mean us, or makes no sense.
+    async def _read(
+        self, batches: AsyncIterator[raft_pb2.MessageBatch], senders: set[str], peer: Certificate | None
+    ) -> None:
+        """Adds to `senders`. Raises ValueError and DecodeError: whoever sends this does not mean us, or makes no sense;
+        PermissionDenied, for a sender whose certificate is another's or has expired meanwhile.
 
         A sender that is no member is let in while no leader is heard: this node may not know the newest configuration.
         """
         async for batch in batches:
+            if peer is not None and peer.expired(datetime.now(UTC)):
+                raise PermissionDenied(f"the certificate of {peer.identity.uri} has expired")
             if batch.cluster_id != self._cluster_id:
                 raise ValueError(f"a message for cluster {batch.cluster_id!r} came to {self._cluster_id!r}")
             messages = [message_from_proto(proto) for proto in batch.messages]
             for message in messages:
+                if peer is not None:
+                    check_sender(peer.identity, message.sender)
                 if message.recipient != self._node_id:
                     raise ValueError(f"a message for {message.recipient!r} came to {self._node_id!r}")
                 if message.sender == self._node_id or not is_node_id(message.sender):

@@ -15,7 +15,7 @@ from utils.raft.core.messages import Message
 from utils.raft.io.addresses import Addresses
 from utils.raft.io.codec import message_to_proto
 from utils.rpc.outbox import Outbox
-from utils.rpc.transport import INSECURE, Credentials, backoff_s, open_channel
+from utils.rpc.transport import Credentials, backoff_s, open_channel, own_credentials
 
 log = get_logger()
 
@@ -51,10 +51,10 @@ class Transport(Protocol):
 class GrpcTransport:
     """One link to each peer, from the first message to it on, all in one event loop."""
 
-    def __init__(self, *, cluster_id: str, node_id: str, credentials: Credentials = INSECURE) -> None:
+    def __init__(self, *, cluster_id: str, node_id: str, credentials: Credentials | None = None) -> None:
         self._cluster_id = cluster_id
         self._node_id = node_id
-        self._credentials = credentials
+        self._credentials = credentials or own_credentials()
         self._addresses: Addresses | None = None
         self._links: dict[str, _Link] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -124,6 +124,7 @@ class _Link:
             candidates = self._addresses.candidates(self._peer)
             address = candidates[failures % len(candidates)]
             # A new channel each time: a connection that a partition left hanging would hold up the next stream, too.
+            version = self._credentials.version
             channel = open_channel(address, self._credentials)
             stream = raft_pb2_grpc.RaftServiceStub(channel).Deliver()
             self._unanswered_since = None
@@ -132,16 +133,18 @@ class _Link:
                 if attempt > 0:
                     log.info("a peer is reached again", peer=self._peer)
                 attempt = 0
-                while True:
+                while version is self._credentials.version:
                     await self._write(stream, await self._outbox.take())
             except Exception as error:  # noqa: BLE001 gRPC has many ways to say it; the answer is always a new stream
                 attempt, failures = attempt + 1, failures + 1
                 if attempt == 1:
-                    log.warning("a peer is not reached", peer=self._peer, address=address, why=_why(error))
+                    why = self._credentials.trouble() or _why(error)
+                    log.warning("a peer is not reached", peer=self._peer, address=address, why=why)
             finally:
                 stream.cancel()
                 await channel.close()
-            await asyncio.sleep(backoff_s(attempt))
+            if attempt > 0:
+                await asyncio.sleep(backoff_s(attempt))
 
     async def _write(self, stream: Any, messages: Sequence[Message]) -> None:
         now = asyncio.get_running_loop().time()
