@@ -4,7 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 
 from utils.config import ConfigError, variable
-from utils.raft.config import RaftConfig
+from utils.engines import ENGINES, RAFT
+from utils.etcd.config import EtcdConfig
 
 # Shorter than a replica's: whoever is hinted to be the primary asks for votes first. Its advantage is no right: it is
 # elected, or not, like every other node, and pre-votes keep it from deposing a primary that is heard.
@@ -12,12 +13,14 @@ HINTED_ELECTION_TIMEOUT_MS = 225
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatabaseConfig(RaftConfig):
+class DatabaseConfig(EtcdConfig):
     node_id: str = variable("DB_NODE_ID")
     port: int = variable("DB_PORT", default=50052, minimum=1, maximum=65535)
     peers: dict[str, str] = variable("DB_PEERS")
     cluster_id: str = variable("CLUSTER_ID", default="db_node")
-    # A hint for the first election.
+    # What keeps the database's log.
+    engine: str = variable("STORE", default=RAFT, choices=ENGINES)
+    # A hint for the first election by Raft.
     role: str = variable("DB_ROLE", default="replica", choices=("primary", "replica"))
     # How many nodes DB_PEERS has to name: a majority of fewer would not be a majority.
     node_count: int = variable("DB_NODE_COUNT", default=3, minimum=1, maximum=9)
@@ -28,11 +31,12 @@ class DatabaseConfig(RaftConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_engine("STORE", self.engine)
         if not self.join and len(self.peers) != self.node_count:
             raise ConfigError(f"DB_NODE_COUNT is {self.node_count}, but DB_PEERS names {len(self.peers)} nodes")
 
     @property
-    def raft(self) -> RaftConfig:
+    def consensus(self) -> EtcdConfig:
         """Its settings of consensus, the hint included."""
         if self.role == "replica":
             return self

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from typing import Any
 
 from db_node.commands import Seed
@@ -14,6 +15,7 @@ from db_node.servicer import DatabaseServicer
 from utils.catalogue import CatalogueBook
 from utils.clocks.story import Story
 from utils.db_client.keys import price_key, stock_key
+from utils.engines import claim, consensus_node
 from utils.observe.logging import get_logger
 from utils.pb.database_pb2_grpc import add_DatabaseServiceServicer_to_server
 from utils.pb.decision_log_pb2_grpc import add_DecisionLogServiceServicer_to_server
@@ -21,7 +23,6 @@ from utils.pb.story_pb2_grpc import add_StoryServiceServicer_to_server
 from utils.pb.two_phase_commit_pb2_grpc import add_ParticipantServiceServicer_to_server
 from utils.raft.consensus import Consensus
 from utils.raft.errors import RaftError
-from utils.raft.io.node import RaftNode
 from utils.raft.io.service_errors import raft_errors
 from utils.rpc.cluster import ClusterChannel
 from utils.rpc.server import RpcServer
@@ -34,6 +35,7 @@ from utils.two_phase_commit.messages import Decision
 log = get_logger()
 
 SEED_TIMEOUT_S = 5.0
+_WAY_OUT = "nothing moves the stock there; to begin with the catalogue's, stop the database's nodes"
 
 
 class DatabaseNode:
@@ -44,15 +46,16 @@ class DatabaseNode:
         self._config = config
         self._books = books
         self.machine = DatabaseMachine()
-        self.raft = RaftNode(config.raft, self.machine)
-        self._freshness = Freshness(self.raft)
-        self._participant = ReplicatedParticipant(self.raft)
+        claim(Path(config.data_dir), "engine", "STORE", config.engine, _WAY_OUT)
+        self.consensus = consensus_node(config.engine, config.consensus, self.machine)
+        self._freshness = Freshness(self.consensus)
+        self._participant = ReplicatedParticipant(self.consensus)
         self._server = RpcServer(f"{config.bind_host}:{config.port}", node_id=config.node_id)
-        self.raft.add_to(self._server)
-        database = DatabaseServicer(self.raft, self.machine, self._freshness)
+        self.consensus.add_to(self._server)
+        database = DatabaseServicer(self.consensus, self.machine, self._freshness)
         add_DatabaseServiceServicer_to_server(database, self._server)  # type: ignore[arg-type]
         add_ParticipantServiceServicer_to_server(ParticipantServicer(self._participant), self._server)  # type: ignore[arg-type]
-        decisions = DecisionLogServicer(self.raft, self.machine)
+        decisions = DecisionLogServicer(self.consensus, self.machine)
         add_DecisionLogServiceServicer_to_server(decisions, self._server)  # type: ignore[arg-type]
         add_StoryServiceServicer_to_server(ParticipantStoryServicer(self._story), self._server)  # type: ignore[arg-type]
         self._executors = ClusterChannel(config.order_executor)
@@ -61,16 +64,16 @@ class DatabaseNode:
 
     async def start(self) -> None:
         """Raises LogDamagedError, and RuntimeError for a port in use. Later failures end `failed`."""
-        await self.raft.start()
+        await self.consensus.start()
         await self._server.start()
         inquiry = InDoubtInquiry(
             self._executors,
             # A replica is in no doubt: the primary asks, and replicates what it hears.
-            in_doubt=lambda: self.machine.in_doubt if self.raft.status.ready else (),
+            in_doubt=lambda: self.machine.in_doubt if self.consensus.status.ready else (),
             decide=self._carry_out,
             in_doubt_s=self._config.in_doubt_s,
         )
-        for part in (self._follow_leadership(), seed(self.raft, self.machine, self._books), inquiry.run()):
+        for part in (self._follow_leadership(), seed(self.consensus, self.machine, self._books), inquiry.run()):
             self._run(part)
         self._run(self._freshness.run())
 
@@ -79,13 +82,13 @@ class DatabaseNode:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.raft.stop()
+        await self.consensus.stop()
         await self._server.stop()
         await self._executors.close()
 
     async def _story(self, order_id: str, timeout_s: float) -> Story:
         with raft_errors():
-            await self.raft.read_barrier(timeout_s=timeout_s)
+            await self.consensus.read_barrier(timeout_s=timeout_s)
         return self.machine.story(order_id)
 
     async def _carry_out(self, decisions: Sequence[Decision]) -> None:
@@ -95,8 +98,8 @@ class DatabaseNode:
         """Healthy while a primary is known."""
         serving = False
         while True:
-            if serving == (self.raft.status.leader_id is not None):
-                await self.raft.changed()
+            if serving == (self.consensus.status.leader_id is not None):
+                await self.consensus.changed()
                 continue
             serving = not serving
             await self._server.set_serving(serving)

@@ -4,21 +4,20 @@ import asyncio
 from pathlib import Path
 from typing import Protocol
 
-from order_executor import election_kind
 from order_executor.bully.election import BullyElection
 from order_executor.bully.fenced_log_client import FencedLogClient
 from order_executor.clients import OrderQueueClient, ParticipantClient
 from order_executor.config import ExecutorConfig
+from order_executor.consensus_election import ConsensusElection
 from order_executor.executor import Executor
 from order_executor.ports import Election
-from order_executor.raft_election import RaftElection
 from order_executor.rotation import rotate_after
 from order_executor.servicer import CoordinatorServicer, OrderExecutorServicer
 from order_executor.story import StoryServicer
+from utils.engines import claim, consensus_node
 from utils.pb.order_executor_pb2_grpc import add_OrderExecutorServiceServicer_to_server
 from utils.pb.story_pb2_grpc import add_StoryServiceServicer_to_server
 from utils.pb.two_phase_commit_pb2_grpc import add_CoordinatorServiceServicer_to_server
-from utils.raft.io.node import RaftNode
 from utils.rpc.channel import Channel
 from utils.rpc.cluster import ClusterChannel
 from utils.rpc.server import RpcServer
@@ -26,6 +25,8 @@ from utils.two_phase_commit.decision_log import DecisionLog
 
 # In this order their reasons are told.
 DATABASE, PAYMENT = "database", "payment"
+# What one kind of election has decided the other does not know: unfinished, it would be decided again.
+_WAY_OUT = "let the executors finish every order first, stop them all and the queue"
 
 
 class _Member(Protocol):
@@ -41,8 +42,8 @@ def _elect(config: ExecutorConfig, database: ClusterChannel) -> tuple[Election, 
         bully = BullyElection(config, FencedLogClient(database))
         return bully, bully
     decisions = DecisionLog()
-    raft = RaftNode(config, decisions)
-    return RaftElection(raft, decisions), raft
+    consensus = consensus_node(config.election, config, decisions)
+    return ConsensusElection(consensus, decisions), consensus
 
 
 class ExecutorNode:
@@ -55,7 +56,7 @@ class ExecutorNode:
             Channel(config.payment_service),
         )
         queue, database, payment = self._channels
-        election_kind.claim(Path(config.data_dir), config.election)
+        claim(Path(config.data_dir), "election", "EXECUTOR_ELECTION", config.election, _WAY_OUT)
         self.election, self._member = _elect(config, database)
         self.executor = Executor(
             election=self.election,

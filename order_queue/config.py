@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 
 from utils.config import variable
-from utils.raft.config import RaftConfig
+from utils.engines import ENGINES, RAFT
+from utils.etcd.config import EtcdConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class QueueConfig(RaftConfig):
+class QueueConfig(EtcdConfig):
     cluster_id: str = variable("CLUSTER_ID", default="order_queue")
+    # What keeps the queue's log.
+    engine: str = variable("QUEUE", default=RAFT, choices=ENGINES)
     # Where order records go; empty: nowhere, and after QUEUE_UNRECORDED_MAX ended orders no new one is taken.
     database_url: str = variable("DATABASE_URL", default="", secret=True)
     # Orders that have not ended, waiting or with an executor. At some 3 KB each this is 30 MB.
@@ -23,3 +26,7 @@ class QueueConfig(RaftConfig):
     ageing: int = variable("QUEUE_AGEING", default=0, minimum=0, maximum=1_000_000)
     # The longest pause between two tries to reach PostgreSQL.
     record_backoff_ms_max: int = variable("QUEUE_RECORD_BACKOFF_MS_MAX", default=10_000, minimum=1, maximum=600_000)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_engine("QUEUE", self.engine)

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 from order_queue.claims import Claims
@@ -15,15 +16,16 @@ from order_queue.recorder import Recorder
 from order_queue.servicer import OrderQueueServicer
 from order_queue.story import StoryServicer
 from order_queue.wakeups import Wakeups, WakingMachine
+from utils.engines import claim, consensus_node
 from utils.observe.logging import get_logger
 from utils.pb.order_queue_pb2_grpc import add_OrderQueueServiceServicer_to_server
 from utils.pb.story_pb2_grpc import add_StoryServiceServicer_to_server
-from utils.raft.io.node import RaftNode
 from utils.rpc.server import RpcServer
 
 log = get_logger()
 
 _CANCEL_AGAIN_AFTER_S = 1.0
+_WAY_OUT = "nothing moves the orders there; once all have ended and are in PostgreSQL, stop the queue's nodes"
 
 
 class QueueNode:
@@ -33,30 +35,31 @@ class QueueNode:
         self.machine = QueueMachine(OrderHeap(threading.Lock(), ageing=config.ageing))
         self.claims = Claims()
         self.wakeups = Wakeups()
-        self.raft = RaftNode(config, WakingMachine(self.machine, self.wakeups))
+        claim(Path(config.data_dir), "engine", "QUEUE", config.engine, _WAY_OUT)
+        self.consensus = consensus_node(config.engine, config, WakingMachine(self.machine, self.wakeups))
         self._config = config
         self._server = RpcServer(f"{config.bind_host}:{config.port}", node_id=config.node_id)
-        self.raft.add_to(self._server)
+        self.consensus.add_to(self._server)
         bounds = Bounds(config.pending_max, config.unrecorded_max)
         self._archive = RecordStore(config.database_url) if config.database_url else None
         servicer = OrderQueueServicer(
-            self.raft, self.machine, self.claims, self.wakeups, bounds=bounds, archive=self._archive
+            self.consensus, self.machine, self.claims, self.wakeups, bounds=bounds, archive=self._archive
         )
         add_OrderQueueServiceServicer_to_server(servicer, self._server)  # type: ignore[arg-type]
-        stories = StoryServicer(self.raft, self.machine, self.claims, servicer.archived)
+        stories = StoryServicer(self.consensus, self.machine, self.claims, servicer.archived)
         add_StoryServiceServicer_to_server(stories, self._server)  # type: ignore[arg-type]
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
         """Raises LogDamagedError, and RuntimeError for a port in use. Later failures end `failed`."""
-        await self.raft.start()
+        await self.consensus.start()
         await self._server.start()
         self._run(self._follow_leadership())
         if self._config.database_url:
             self._run(
                 Recorder(
-                    self.raft,
+                    self.consensus,
                     self.machine,
                     self.wakeups,
                     RecordStore(self._config.database_url),
@@ -72,7 +75,7 @@ class QueueNode:
         """Ends what is in progress: proposals with an unknown outcome, waits with a redirect."""
         await self._server.set_serving(False)
         await self._end_tasks()
-        await self.raft.stop()
+        await self.consensus.stop()
         # Whoever waits here is sent to another node, and need not wait for the server's end.
         self.claims.forget()
         self.wakeups.wake_all()
@@ -84,10 +87,10 @@ class QueueNode:
         """Healthy while a leader is known. With any change whoever waits looks again, and a deposed leader forgets."""
         seen: tuple[int, str | None, bool] | None = None
         while True:
-            status = self.raft.status
+            status = self.consensus.status
             now = (status.term, status.leader_id, status.ready)
             if now == seen:
-                await self.raft.changed()
+                await self.consensus.changed()
                 continue
             seen = now
             if not status.ready:

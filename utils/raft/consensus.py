@@ -1,6 +1,12 @@
-"""What a service asks of consensus: `utils.raft.io.node.RaftNode`, and in tests a stand-in."""
+"""What a service asks of consensus.
 
+Served by `utils.raft.io.node.RaftNode`, by `utils.etcd.node.EtcdNode`, and in tests by a stand-in.
+"""
+
+from collections.abc import Coroutine
 from typing import Any, Protocol
+
+from utils.rpc.server import RpcServer
 
 
 class ConsensusStatus(Protocol):
@@ -32,5 +38,23 @@ class Consensus(Protocol):
     async def read_barrier(self, *, timeout_s: float) -> None:
         """After it, what this node's machine holds is everything that was committed before the call."""
 
-    async def changed(self) -> None:
-        """Returns when role, term, leader or readiness have changed after the call."""
+    def changed(self) -> Coroutine[Any, Any, None]:
+        """Waits until role, term, leader or readiness is another than when it was called."""
+
+
+class TermConsensus(Consensus, Protocol):
+    """For whoever acts in the name of a term."""
+
+    async def propose(self, command: bytes, *, term: int | None = None, timeout_s: float) -> Any:
+        """With `term`, in that term or not at all: an entry of an older term can follow nothing of a newer one."""
+
+    async def transfer_leadership(self, *, timeout_s: float) -> None:
+        """Lets another node lead; raises RaftError if nobody takes over."""
+
+
+class ConsensusNode(TermConsensus, Protocol):
+    """A node, for whoever runs it: it is added to a server, started, and stopped before the server is."""
+
+    def add_to(self, server: RpcServer) -> None: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...

@@ -10,9 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from order_executor.consensus_election import ConsensusElection
 from order_executor.node import DATABASE, PAYMENT, ExecutorNode
 from order_executor.ports import Claimed, Election, OrderQueue, OrderResult, Participant
-from order_executor.raft_election import RaftElection
 from utils.two_phase_commit.actions import OrderDecision
 from utils.two_phase_commit.decision_log import Command
 from utils.two_phase_commit.messages import Acknowledgement, Decision, Transaction, Vote
@@ -72,7 +72,7 @@ def _crashing_record(election: Election, trap: Trap) -> Callable[..., Awaitable[
 
 def _proposal_watch(election: Election) -> Callable[[], bool]:
     """Whether what is proposed from now on is under way; whether it will be recorded is open."""
-    if isinstance(election, RaftElection):
+    if isinstance(election, ConsensusElection):
         raft = election._node
         last_log_index = raft.status.last_log_index  # type: ignore[attr-defined]
         # In this node's log.

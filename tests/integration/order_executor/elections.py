@@ -9,8 +9,8 @@ from pathlib import Path
 from order_executor.bully.core import Message
 from order_executor.bully.election import BullyElection
 from order_executor.config import ExecutorConfig
+from order_executor.consensus_election import ConsensusElection
 from order_executor.ports import Election
-from order_executor.raft_election import RaftElection
 from tests.support.raft_cluster import PartitionedTransport, free_ports
 from tests.unit.order_executor.world import eventually
 from utils.raft.io.node import RaftNode
@@ -94,7 +94,7 @@ class RaftMember(Member):
         self._peers = config.peers
         decisions = DecisionLog()
         self.node = RaftNode(config, decisions, transport=self._transport)
-        self.election = RaftElection(self.node, decisions)
+        self.election = ConsensusElection(self.node, decisions)
         self.node.add_to(self.server)
 
     async def start(self) -> None:

@@ -118,9 +118,9 @@ class LocalQueue:
         async with asyncio.timeout(TIMEOUT_S):
             while True:
                 for node_id, node in self.nodes.items():
-                    if node.raft.status.ready:
+                    if node.consensus.status.ready:
                         return node_id
-                changes = [asyncio.create_task(node.raft.changed()) for node in self.nodes.values()]
+                changes = [asyncio.create_task(node.consensus.changed()) for node in self.nodes.values()]
                 await asyncio.wait(changes, return_when=asyncio.FIRST_COMPLETED)
                 for change in changes:
                     change.cancel()

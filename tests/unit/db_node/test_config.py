@@ -19,16 +19,16 @@ def test_it_reads_the_names_of_the_contract() -> None:
     config = from_environment(DatabaseConfig, ENVIRONMENT)
     assert (config.node_id, config.port, config.role, config.cluster_id) == ("db-node2", 15052, "replica", "db_node")
     assert config.order_executor == ("x:1", "y:2")
-    assert config.raft is config
+    assert config.consensus is config
 
 
 def test_the_hinted_primary_asks_for_votes_first() -> None:
     replica = from_environment(DatabaseConfig, ENVIRONMENT)
     primary = from_environment(DatabaseConfig, ENVIRONMENT | {"DB_ROLE": "primary"})
-    assert primary.raft.election_timeout_ms < replica.raft.election_timeout_ms
+    assert primary.consensus.election_timeout_ms < replica.consensus.election_timeout_ms
     times = {"ELECTION_TIMEOUT_MS": "700", "HEARTBEAT_INTERVAL_MS": "200"}
     slow = from_environment(DatabaseConfig, ENVIRONMENT | {"DB_ROLE": "primary"} | times)
-    assert slow.raft.election_timeout_ms == 600
+    assert slow.consensus.election_timeout_ms == 600
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from order_executor.consensus_election import ConsensusElection
 from order_executor.executor import Executor
-from order_executor.raft_election import RaftElection
 from tests.unit.order_executor.world import World, eventually
 from utils.raft.errors import NotLeaderError, OutcomeUnknownError, ProposalRefusedError, TransferFailedError
 from utils.two_phase_commit.decision_log import DecisionLog
@@ -124,7 +124,7 @@ class Setup:
         self.decisions = decisions or DecisionLog()
         self.node = MemoryNode(self.decisions, term=term)
         self.executor = Executor(
-            election=RaftElection(self.node, self.decisions),
+            election=ConsensusElection(self.node, self.decisions),
             queue=world.queue,
             participants={"database": world.database, "payment": world.payment},
             in_flight_max=in_flight_max,

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from order_executor.consensus_election import ConsensusElection
 from order_executor.executor import Executor
 from order_executor.ports import OrderResult
-from order_executor.raft_election import RaftElection
 from tests.support.shiviz import parse
 from tests.unit.order_executor.setup import Fate, MemoryNode
 from tests.unit.order_executor.world import Message, ParticipantDouble, World, eventually, queued_order
@@ -82,7 +82,7 @@ async def test_all_end_on_the_same_decision_whatever_is_lost_doubled_or_late(see
     node = MemoryNode(decisions)
     node.fates.extend(chance.choices(FATES, k=40))
     executor = Executor(
-        election=RaftElection(node, decisions),
+        election=ConsensusElection(node, decisions),
         queue=world.queue,
         participants={"database": world.database, "payment": world.payment},
         in_flight_max=16,

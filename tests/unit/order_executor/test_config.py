@@ -57,7 +57,7 @@ def test_a_wrong_variable_is_named(name: str, value: str) -> None:
 
 def test_the_highest_node_leads_or_each_in_its_turn_but_not_both() -> None:
     both = {**ENVIRONMENT, "EXECUTOR_ELECTION": "bully", "LEADERSHIP_ROTATION": "every:1"}
-    with pytest.raises(ConfigError, match="LEADERSHIP_ROTATION needs EXECUTOR_ELECTION=raft"):
+    with pytest.raises(ConfigError, match="LEADERSHIP_ROTATION needs EXECUTOR_ELECTION=raft or etcd"):
         from_environment(ExecutorConfig, both)
 
 

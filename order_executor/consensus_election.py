@@ -1,24 +1,16 @@
-"""Election by Raft: the leader is the log's, the epoch is its term, and the decisions are its entries."""
+"""Election by the executors' own consensus: its leader leads, its term is the epoch, the decisions are its entries."""
 
 from collections.abc import Coroutine, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from order_executor.ports import LeaderStatus
 from order_executor.retry_policy import OPERATION_TIMEOUT_S
-from utils.raft.consensus import Consensus
+from utils.raft.consensus import TermConsensus
 from utils.two_phase_commit.actions import OrderDecision
 from utils.two_phase_commit.decision_log import Command, DecisionLog, encode
 
 
-class TermConsensus(Consensus, Protocol):
-    """What this election asks of consensus besides: see utils.raft.io.node.RaftNode."""
-
-    async def propose(self, command: bytes, *, term: int | None = None, timeout_s: float) -> Any: ...
-
-    async def transfer_leadership(self, to: str | None = None, *, timeout_s: float) -> None: ...
-
-
-class RaftElection:
+class ConsensusElection:
     """An Election (order_executor.ports). `decisions` is the state machine of `node`."""
 
     def __init__(self, node: TermConsensus, decisions: DecisionLog) -> None:

@@ -1,0 +1,165 @@
+"""etcd, three members on loopback, and the links by which nodes reach it: all can be killed, stopped or cut."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.raft_cluster import free_ports
+
+# Generous: reached only when something is broken.
+WAIT_S_MAX = 30.0
+_LOOK_AGAIN_S = 0.05
+_CHUNK_BYTES = 64 * 1024
+
+needs_etcd = pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed (Debian: etcd-server)")
+
+
+class EtcdMembers:
+    """Real processes, with real disks."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        names = ("etcd_1", "etcd_2", "etcd_3")
+        ports = free_ports(6)
+        # Where clients reach each of them: host:port.
+        self.endpoints = {name: f"127.0.0.1:{port}" for name, port in zip(names, ports[:3], strict=True)}
+        self._peers = {name: f"http://127.0.0.1:{port}" for name, port in zip(names, ports[3:], strict=True)}
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+
+    async def start(self, name: str) -> None:
+        client, peer = f"http://{self.endpoints[name]}", self._peers[name]
+        command = (
+            *("etcd", "--name", name, "--data-dir", str(self._directory / name)),
+            *("--listen-client-urls", client, "--advertise-client-urls", client),
+            *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
+            *("--initial-cluster", ",".join(f"{each}={url}" for each, url in self._peers.items())),
+            *("--auto-compaction-mode", "revision", "--auto-compaction-retention", "1000"),
+        )
+        with (self._directory / f"{name}.log").open("ab") as log:
+            self._processes[name] = await asyncio.create_subprocess_exec(*command, env=os.environ, stderr=log)
+
+    async def start_all(self) -> None:
+        for name in self.endpoints:
+            await self.start(name)
+        await self.leader()
+
+    async def leader(self) -> str:
+        """Waits until there is one."""
+        async with asyncio.timeout(WAIT_S_MAX), httpx.AsyncClient(trust_env=False, timeout=1) as http:
+            while True:
+                for name in self._processes:
+                    with contextlib.suppress(httpx.HTTPError, KeyError):
+                        answer = await http.post(f"http://{self.endpoints[name]}/v3/maintenance/status", json={})
+                        status = answer.json()
+                        if status["leader"] == status["header"]["member_id"]:
+                            return name
+                await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def kill(self, name: str) -> None:
+        """As a power cut does."""
+        process = self._processes.pop(name)
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        await process.wait()
+
+    def pause(self, name: str) -> None:
+        self._processes[name].send_signal(signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        self._processes[name].send_signal(signal.SIGCONT)
+
+    async def close(self) -> None:
+        for name in list(self._processes):
+            await self.kill(name)
+
+
+@contextlib.asynccontextmanager
+async def etcd_members(directory: Path) -> AsyncIterator[EtcdMembers]:
+    members = EtcdMembers(directory)
+    try:
+        await members.start_all()
+        yield members
+    finally:
+        await members.close()
+
+
+class Links:
+    """One node's connections to etcd. A cut one takes bytes and delivers none; what it has taken arrives late."""
+
+    def __init__(self, targets: Mapping[str, str]) -> None:
+        """`targets`: host:port by the name of a member."""
+        self._targets = targets
+        self._open = {name: asyncio.Event() for name in targets}
+        self._servers: list[asyncio.Server] = []
+        self._connections: set[asyncio.Task[None]] = set()
+        self.endpoints: tuple[str, ...] = ()
+        self.heal()
+
+    async def start(self) -> None:
+        for name, target in self._targets.items():
+            self._servers.append(await asyncio.start_server(self._accepting(name, target), "127.0.0.1", 0))
+        ports = [server.sockets[0].getsockname()[1] for server in self._servers]
+        self.endpoints = tuple(f"127.0.0.1:{port}" for port in ports)
+
+    def cut(self, names: Collection[str] | None = None) -> None:
+        """To these members; by default to all."""
+        for name in self._targets if names is None else names:
+            self._open[name].clear()
+
+    def heal(self) -> None:
+        for link in self._open.values():
+            link.set()
+
+    async def close(self) -> None:
+        for server in self._servers:
+            server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def _accepting(self, name: str, target: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connection = asyncio.create_task(_carry(reader, writer, target, self._open[name]))
+            self._connections.add(connection)
+            connection.add_done_callback(self._connections.discard)
+
+        return accept
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str, link: asyncio.Event) -> None:
+    """Until one side closes; then so does the other."""
+    host, _, port = target.rpartition(":")
+    writers = [writer]
+    try:
+        await link.wait()
+        far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        writers.append(far_writer)
+        pumps = [
+            asyncio.create_task(_pump(reader, far_writer, link)),
+            asyncio.create_task(_pump(far_reader, writer, link)),
+        ]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in pumps:
+                task.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+    except OSError:
+        return
+    finally:
+        for one in writers:
+            one.transport.abort()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: asyncio.Event) -> None:
+    while data := await reader.read(_CHUNK_BYTES):
+        await link.wait()
+        writer.write(data)
+        await writer.drain()
