@@ -19,6 +19,8 @@ _LOOK_AGAIN_S = 0.05
 _CHUNK_BYTES = 64 * 1024
 
 needs_etcd = pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed (Debian: etcd-server)")
+# For the tests of a contract that both engines keep.
+ENGINES = ("raft", pytest.param("etcd", marks=needs_etcd))
 
 
 class EtcdMembers:

@@ -70,10 +70,13 @@ class Member(Generic[_M]):
         self.machine = machine
         self.transport = PartitionedTransport(config)
         self._watched = _Watched(machine)
-        self.node = RaftNode(config, self._watched, transport=self.transport)
+        self.node = self._make_node(config, self._watched)
         self.server = RpcServer(f"127.0.0.1:{config.port}", node_id=config.node_id)
         self.node.add_to(self.server)
         add_services(self)
+
+    def _make_node(self, config: RaftConfig, machine: StateMachine) -> RaftNode:
+        return RaftNode(config, machine, transport=self.transport)
 
     @property
     def address(self) -> str:

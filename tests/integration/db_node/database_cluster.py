@@ -12,7 +12,8 @@ from db_node.database_machine import DatabaseMachine
 from db_node.freshness import Freshness
 from db_node.replicated_participant import ReplicatedParticipant
 from db_node.servicer import DatabaseServicer
-from tests.support.raft_cluster import Member, RaftCluster, free_ports, raft_cluster
+from tests.support.etcd_cluster import cluster
+from tests.support.raft_cluster import Member, RaftCluster, free_ports
 from utils.pb import database_pb2, database_pb2_grpc, two_phase_commit_pb2 as pb, two_phase_commit_pb2_grpc
 from utils.rpc.channel import Channel
 from utils.rpc.cluster import ClusterChannel
@@ -29,8 +30,8 @@ DatabaseCluster = RaftCluster[DatabaseMachine]
 
 
 @contextlib.asynccontextmanager
-async def database_cluster(directory: Path) -> AsyncIterator[DatabaseCluster]:
-    """The services of a node, over real Raft, without what `DatabaseNode` does by itself."""
+async def database_cluster(directory: Path, engine: str = "raft") -> AsyncIterator[DatabaseCluster]:
+    """The services of a node, over the real engine, without what `DatabaseNode` does by itself."""
 
     def add_services(member: DatabaseMember) -> None:
         servicer = DatabaseServicer(member.node, member.machine, Freshness(member.node))
@@ -38,8 +39,8 @@ async def database_cluster(directory: Path) -> AsyncIterator[DatabaseCluster]:
         participant = ParticipantServicer(ReplicatedParticipant(member.node))
         two_phase_commit_pb2_grpc.add_ParticipantServiceServicer_to_server(participant, member.server)  # type: ignore[arg-type]
 
-    async with raft_cluster(directory, DatabaseMachine, node_ids=NODE_IDS, add_services=add_services) as cluster:
-        yield cluster
+    async with cluster(engine, directory, DatabaseMachine, node_ids=NODE_IDS, add_services=add_services) as running:
+        yield running
 
 
 class Coordinator:

@@ -1,7 +1,8 @@
-"""Elections of both kinds between nodes in one process, over real sockets, and what a test may do to them."""
+"""Elections of every kind between nodes in one process, over real sockets, and what a test may do to them."""
 
 import asyncio
 import contextlib
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
@@ -11,8 +12,10 @@ from order_executor.bully.election import BullyElection
 from order_executor.config import ExecutorConfig
 from order_executor.consensus_election import ConsensusElection
 from order_executor.ports import Election
+from tests.support.etcd import EtcdMembers, Links, etcd_members
 from tests.support.raft_cluster import PartitionedTransport, free_ports
 from tests.unit.order_executor.world import eventually
+from utils.etcd.node import EtcdNode
 from utils.raft.io.node import RaftNode
 from utils.rpc.errors import FailedPrecondition, Unavailable
 from utils.rpc.server import RpcServer
@@ -136,8 +139,37 @@ class BullyMember(Member):
             self._send(message, epoch)
 
 
+class EtcdElectionMember(Member):
+    def __init__(self, config: ExecutorConfig, links: Links) -> None:
+        super().__init__(config)
+        self._links = links
+        self._majority = len(config.peers) // 2 + 1
+        decisions = DecisionLog()
+        self.node = EtcdNode(dataclasses.replace(config, etcd_endpoints=links.endpoints), decisions)
+        self.election = ConsensusElection(self.node, decisions)
+        self.node.add_to(self.server)
+
+    async def start(self) -> None:
+        await self.server.start()
+        await self.node.start()
+
+    async def crash(self) -> None:
+        self._links.cut()
+        await self.node.stop()
+        await self.server.stop(grace_s=0)
+        await self._links.close()
+
+    def hear_only(self, node_ids: Iterable[str]) -> None:
+        """etcd is on the side of the majority."""
+        if len(set(node_ids)) < self._majority:
+            self._links.cut()
+        else:
+            self._links.heal()
+
+
 class ElectionCluster:
-    def __init__(self, kind: str, directory: Path, count: int) -> None:
+    def __init__(self, kind: str, directory: Path, count: int, etcd: EtcdMembers | None) -> None:
+        self._etcd = etcd
         self.log = FencedLog()
         node_ids = [f"order_executor_{number}" for number in range(1, count + 1)]
         ports = free_ports(count)
@@ -151,6 +183,7 @@ class ElectionCluster:
                 election_timeout_ms=300,
                 heartbeat_interval_ms=50,
                 election=kind,
+                etcd_endpoints=("-",),
                 order_queue=("-",),
                 db_nodes=("-",),
                 payment_service="-",
@@ -160,11 +193,19 @@ class ElectionCluster:
         self.members: dict[str, Member] = {}
 
     async def start(self, node_id: str) -> Member:
-        config = self._configs[node_id]
-        member = RaftMember(config) if config.election == "raft" else BullyMember(config, self.log)
+        member = await self._member(self._configs[node_id])
         await member.start()
         self.members[node_id] = member
         return member
+
+    async def _member(self, config: ExecutorConfig) -> Member:
+        if config.election == "raft":
+            return RaftMember(config)
+        if self._etcd is None:
+            return BullyMember(config, self.log)
+        links = Links(self._etcd.endpoints)
+        await links.start()
+        return EtcdElectionMember(config, links)
 
     async def start_all(self) -> None:
         for node_id in self._configs:
@@ -203,13 +244,15 @@ class ElectionCluster:
 
 @contextlib.asynccontextmanager
 async def elections(kind: str, directory: Path, count: int = 3) -> AsyncIterator[ElectionCluster]:
-    cluster = ElectionCluster(kind, directory, count)
-    await cluster.start_all()
-    try:
-        yield cluster
-    finally:
-        for member in list(cluster.members.values()):
-            await cluster.crash(member)
+    async with contextlib.AsyncExitStack() as stack:
+        etcd = await stack.enter_async_context(etcd_members(directory)) if kind == "etcd" else None
+        cluster = ElectionCluster(kind, directory, count, etcd)
+        await cluster.start_all()
+        try:
+            yield cluster
+        finally:
+            for member in list(cluster.members.values()):
+                await cluster.crash(member)
 
 
 def bully_member(member: Member) -> BullyMember:

@@ -9,6 +9,7 @@ import pytest
 
 from order_executor.ports import Election
 from tests.integration.order_executor.elections import ElectionCluster, Member, elections
+from tests.support.etcd import ENGINES
 from tests.unit.order_executor.world import eventually
 from tests.unit.two_phase_commit_decision_log.test_decision_log import commit, reject
 from utils.raft.errors import NotLeaderError, RaftError
@@ -16,7 +17,7 @@ from utils.rpc.errors import ServiceError
 from utils.two_phase_commit.decision_log import PublishFinished, RecordDecision, RecordFinished
 
 
-@pytest.fixture(params=["raft", "bully"])
+@pytest.fixture(params=["bully", *ENGINES])
 async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ElectionCluster]:
     async with elections(request.param, tmp_path) as running:
         yield running

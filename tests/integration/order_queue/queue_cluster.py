@@ -10,6 +10,7 @@ from pathlib import Path
 
 from order_queue.config import QueueConfig
 from order_queue.node import QueueNode
+from tests.support.etcd import etcd_members
 from tests.support.raft_cluster import free_ports
 from tests.unit.order_queue.harness import enqueue_request
 from tests.unit.order_queue.words import number_of, order_id
@@ -88,7 +89,10 @@ def poll_request(*held: int, epoch: int = 1, max_orders: int = 100, wait_ms: int
 class LocalQueue:
     """Three nodes in this event loop."""
 
-    def __init__(self, directory: Path, database_url: str, keys_remembered_s: float) -> None:
+    def __init__(
+        self, directory: Path, database_url: str, keys_remembered_s: float, etcd_endpoints: tuple[str, ...]
+    ) -> None:
+        """Its log is in etcd if that is somewhere, and else the nodes' own."""
         ports = free_ports(len(NODE_IDS))
         peers = {node_id: f"127.0.0.1:{port}" for node_id, port in zip(NODE_IDS, ports, strict=True)}
         self.addresses = tuple(peers.values())
@@ -103,6 +107,8 @@ class LocalQueue:
                 record_interval_ms=20,
                 record_backoff_ms_max=100,
                 keys_remembered_s=keys_remembered_s,
+                engine="etcd" if etcd_endpoints else "raft",
+                etcd_endpoints=etcd_endpoints,
             )
             for node_id, port in zip(NODE_IDS, ports, strict=True)
         }
@@ -131,17 +137,21 @@ class LocalQueue:
 
 @contextlib.asynccontextmanager
 async def local_queue(
-    directory: Path, database_url: str = "", *, keys_remembered_s: float = 86_400
+    directory: Path, database_url: str = "", *, keys_remembered_s: float = 86_400, engine: str = "raft"
 ) -> AsyncIterator[LocalQueue]:
-    queue = LocalQueue(directory, database_url, keys_remembered_s)
-    try:
-        for node_id in NODE_IDS:
-            await queue.start(node_id)
-        yield queue
-    finally:
-        await queue.client.close()
-        for node_id in list(queue.nodes):
-            await queue.stop(node_id)
+    async with contextlib.AsyncExitStack() as stack:
+        etcd_endpoints: tuple[str, ...] = ()
+        if engine == "etcd":
+            etcd_endpoints = tuple((await stack.enter_async_context(etcd_members(directory))).endpoints.values())
+        queue = LocalQueue(directory, database_url, keys_remembered_s, etcd_endpoints)
+        try:
+            for node_id in NODE_IDS:
+                await queue.start(node_id)
+            yield queue
+        finally:
+            await queue.client.close()
+            for node_id in list(queue.nodes):
+                await queue.stop(node_id)
 
 
 class QueueProcesses:

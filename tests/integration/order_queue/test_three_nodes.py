@@ -1,7 +1,9 @@
-"""Three nodes in one event loop: what executors and orchestrators see when the queue's leader changes."""
+"""The contract of the queue, on each engine: what executors and orchestrators see when its leader changes."""
 
 import asyncio
 import itertools
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 
@@ -14,10 +16,12 @@ from order_queue.wakeups import WORK, end_of
 from tests.integration.order_queue.queue_cluster import (
     NODE_IDS,
     WAIT_MS,
+    LocalQueue,
     eventually,
     local_queue,
     poll_request,
 )
+from tests.support.etcd import ENGINES
 from tests.support.postgres import PostgresServer
 from tests.unit.order_queue.harness import approved, rejected, rejection_request
 from tests.unit.order_queue.words import order_id
@@ -26,9 +30,17 @@ from utils.pb.order_queue_pb2_grpc import OrderQueueServiceStub
 from utils.rpc.channel import Channel
 from utils.rpc.errors import FailedPrecondition, NotLeader, Unavailable
 
+# Takes what local_queue takes besides the directory and the engine.
+QueueOn = Callable[..., AbstractAsyncContextManager[LocalQueue]]
 
-async def test_priority_holds_across_a_change_of_leader(tmp_path: Path) -> None:
-    async with local_queue(tmp_path) as queue:
+
+@pytest.fixture(params=ENGINES)
+def queue_on(request: pytest.FixtureRequest, tmp_path: Path) -> QueueOn:
+    return partial(local_queue, tmp_path, engine=request.param)
+
+
+async def test_priority_holds_across_a_change_of_leader(queue_on: QueueOn) -> None:
+    async with queue_on() as queue:
         quantities = {number: number % 5 + 1 for number in range(1, 21)}
         for number in range(1, 11):
             await queue.client.enqueue(number, quantities[number])
@@ -40,8 +52,8 @@ async def test_priority_holds_across_a_change_of_leader(tmp_path: Path) -> None:
         assert await queue.client.poll(*expected[:12]) == expected[12:]
 
 
-async def test_claims_follow_the_executor_to_the_new_leader(tmp_path: Path) -> None:
-    async with local_queue(tmp_path) as queue:
+async def test_claims_follow_the_executor_to_the_new_leader(queue_on: QueueOn) -> None:
+    async with queue_on() as queue:
         for number in range(1, 6):
             await queue.client.enqueue(number)
         assert await queue.client.poll(max_orders=3, epoch=5) == [1, 2, 3]
@@ -53,8 +65,8 @@ async def test_claims_follow_the_executor_to_the_new_leader(tmp_path: Path) -> N
             await queue.client.poll(epoch=4)
 
 
-async def test_a_waiting_poll_and_a_waiting_customer_outlive_the_leader(tmp_path: Path) -> None:
-    async with local_queue(tmp_path) as queue:
+async def test_a_waiting_poll_and_a_waiting_customer_outlive_the_leader(queue_on: QueueOn) -> None:
+    async with queue_on() as queue:
         await queue.client.enqueue(1)
         customer = asyncio.create_task(queue.client.get(1, WAIT_MS))
         executor = asyncio.create_task(queue.client.poll(1, wait_ms=WAIT_MS))
@@ -69,8 +81,8 @@ async def test_a_waiting_poll_and_a_waiting_customer_outlive_the_leader(tmp_path
         assert (await queue.client.get(2)).state == pb.OrderRecord.STATE_REJECTED
 
 
-async def test_followers_redirect_by_address_and_know_ends(tmp_path: Path) -> None:
-    async with local_queue(tmp_path) as queue:
+async def test_followers_redirect_by_address_and_know_ends(queue_on: QueueOn) -> None:
+    async with queue_on() as queue:
         await queue.client.enqueue(1)
         await queue.client.enqueue(2)
         await queue.client.complete(approved(1))
@@ -91,8 +103,8 @@ async def test_followers_redirect_by_address_and_know_ends(tmp_path: Path) -> No
         await channel.close()
 
 
-async def test_many_orders_at_once_are_all_accepted_and_kept_by_every_node(tmp_path: Path) -> None:
-    async with local_queue(tmp_path) as queue:
+async def test_many_orders_at_once_are_all_accepted_and_kept_by_every_node(queue_on: QueueOn) -> None:
+    async with queue_on() as queue:
         records = await asyncio.gather(*(queue.client.enqueue(number) for number in range(200)))
         assert len({record.position for record in records}) == 200
         leader = await queue.leader()
@@ -102,8 +114,8 @@ async def test_many_orders_at_once_are_all_accepted_and_kept_by_every_node(tmp_p
             assert node.machine.snapshot() == snapshot, node_id
 
 
-async def test_a_node_is_healthy_while_it_knows_a_leader(tmp_path: Path) -> None:
-    async with local_queue(tmp_path) as queue:
+async def test_a_node_is_healthy_while_it_knows_a_leader(queue_on: QueueOn) -> None:
+    async with queue_on() as queue:
         await queue.leader()
         await queue.client.enqueue(1)
         await _health_becomes(health_pb2.HealthCheckResponse.SERVING, queue.addresses[0])
@@ -113,9 +125,9 @@ async def test_a_node_is_healthy_while_it_knows_a_leader(tmp_path: Path) -> None
 
 
 async def test_every_end_is_in_postgresql_once_though_it_was_away_and_the_leader_changed(
-    tmp_path: Path, postgres: PostgresServer
+    queue_on: QueueOn, postgres: PostgresServer
 ) -> None:
-    async with local_queue(tmp_path, postgres.dsn) as queue:
+    async with queue_on(postgres.dsn) as queue:
         for number in range(1, 6):
             await queue.client.enqueue(number)
         await queue.client.complete(approved(1))
@@ -153,9 +165,9 @@ async def _health_becomes(status: int, address: str) -> None:
 
 
 async def test_old_orders_are_forgotten_by_every_node_and_answered_from_postgresql(
-    tmp_path: Path, postgres: PostgresServer
+    queue_on: QueueOn, postgres: PostgresServer
 ) -> None:
-    async with local_queue(tmp_path, postgres.dsn, keys_remembered_s=0.2) as queue:
+    async with queue_on(postgres.dsn, keys_remembered_s=0.2) as queue:
         await queue.client.enqueue(1, 3)
         await queue.client.complete(approved(1))
         ended = await queue.client.get(1)
