@@ -308,18 +308,19 @@ class SimulatedNode:
         self.network.send(message)
 
     def _observe(self, core: RaftCore, ready: Ready | None) -> None:
-        invariants = self._world.invariants
+        invariants, log = self._world.invariants, core._state.log
         if ready is not None:
             if ready.snapshot is not None:
                 index = ready.snapshot.last_included_index
                 self._log.begin_at(index, invariants.prefix(index))
                 self._world.happened["snapshots installed"] += 1
-            self._log.put(ready.entries)
-            invariants.entries_taken(self._log, ready.entries)
-        if core.commit_index != self._commit_index:
+            if ready.entries:
+                self._log.put(ready.entries)
+                invariants.entries_taken(self._log, ready.entries)
+        if log.commit_index != self._commit_index:
             invariants.committed(self._log, self._commit_index, self._voters, core)
-            self._commit_index = core.commit_index
-        self._voters = core.configuration.voters
+            self._commit_index = log.commit_index
+        self._voters = log.configuration.voters
         if core.role is Role.LEADER and self._led_term != core.current_term:
             self._led_term = core.current_term
             invariants.elected(self.node_id, core.current_term, self._log, core.configuration.voters)

@@ -128,7 +128,7 @@ def proposes_in_whatever_term(patch: pytest.MonkeyPatch) -> None:
     propose = Proposals.propose
 
     def careless(self: Proposals, core: RaftCore, leader_address: str | None) -> None:
-        for proposal in self._waiting:
+        for proposal in self.waiting:
             proposal.required_term = None
         propose(self, core, leader_address)
 

@@ -6,6 +6,7 @@ liveness phase must elect a leader, commit new commands and bring every log and 
 
 import contextlib
 import dataclasses
+import gc
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -92,7 +93,7 @@ class Simulation:
     def run(self) -> Report:
         """Raises SimulationFailed."""
         try:
-            with processes_that_can_end():
+            with without_garbage_collection(), processes_that_can_end():
                 for node in self.nodes.values():
                     node.network = self._network
                     if not node.is_spare:
@@ -198,6 +199,18 @@ class Simulation:
 
     def _run_for(self, duration_us: int) -> None:
         self._loop.run_until(self._loop.now_us + duration_us)
+
+
+@contextlib.contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """It costs a quarter of the time, and ends what killed processes left at moments that no seed knows of."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

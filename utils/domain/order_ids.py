@@ -8,7 +8,6 @@ from bisect import bisect_left
 _DIGITS = 16
 # Many small sorted arrays, because an insertion moves half of one.
 _BUCKET_DIGITS = 3
-_BUCKETS = 16**_BUCKET_DIGITS
 
 
 class OrderIds:
@@ -16,7 +15,8 @@ class OrderIds:
 
     def __init__(self, dump: bytes = b"") -> None:
         """`dump`: what `dump()` returned. Raises ValueError for anything but whole ids."""
-        self._buckets = [array("Q") for _ in range(_BUCKETS)]
+        # Made when they are needed: a queue that has forgotten little is made in no time.
+        self._buckets: dict[int, array[int]] = {}
         self._count = 0
         ids = array("Q")
         ids.frombytes(dump)
@@ -41,11 +41,11 @@ class OrderIds:
 
     def dump(self) -> bytes:
         """In ascending order; equal sets give equal bytes (on machines of one byte order)."""
-        return b"".join(bucket.tobytes() for bucket in self._buckets if bucket)
+        return b"".join(self._buckets[first_digits].tobytes() for first_digits in sorted(self._buckets))
 
     def __contains__(self, order_id: str) -> bool:
         number = int(order_id[:_DIGITS], 16)
-        bucket = self._bucket(number)
+        bucket = self._buckets.get(_first_digits(number), ())
         at = bisect_left(bucket, number)
         return at < len(bucket) and bucket[at] == number
 
@@ -53,4 +53,8 @@ class OrderIds:
         return self._count
 
     def _bucket(self, number: int) -> "array[int]":
-        return self._buckets[number >> 4 * (_DIGITS - _BUCKET_DIGITS)]
+        return self._buckets.setdefault(_first_digits(number), array("Q"))
+
+
+def _first_digits(number: int) -> int:
+    return number >> 4 * (_DIGITS - _BUCKET_DIGITS)

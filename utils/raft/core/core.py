@@ -35,6 +35,8 @@ from utils.raft.core.replication import Replication
 from utils.raft.core.state import NodeState
 from utils.raft.errors import NotLeaderError
 
+_NOTHING = Ready()
+
 
 class RaftCore:
     """One node's part in the protocol. Not thread-safe: it has one owner, who follows the rules in ready.py."""
@@ -119,6 +121,11 @@ class RaftCore:
         """This node leads, has committed an entry of its own term, and is not about to give leadership up."""
         leadership = self._state.leadership
         return leadership is not None and leadership.has_committed and not leadership.is_leaving
+
+    @property
+    def has_more_committed(self) -> bool:
+        """The next Ready has something to apply, even if nothing comes in before."""
+        return self._state.log.has_more_committed
 
     @property
     def status(self) -> Status:
@@ -230,7 +237,10 @@ class RaftCore:
         return self._leadership().change_membership(change)
 
     def ready(self) -> Ready | None:
-        """Takes what there is to do, once; None if there is nothing. Call until None after each round of input."""
+        """Takes what there is to do, once; None if there is nothing.
+
+        Call it after each round of input, and again while `has_more_committed`.
+        """
         state, leadership = self._state, self._state.leadership
         early_messages: tuple[Message, ...] = ()
         confirmed_reads: tuple[tuple[int, int], ...] = ()
@@ -258,7 +268,7 @@ class RaftCore:
         self._written_hard_state = state.hard_state
         state.messages.clear()
         state.events.clear()
-        return ready if ready != Ready() else None
+        return ready if ready != _NOTHING else None
 
     def persisted(self, last_index: int, last_term: int) -> None:
         """The entries of a Ready, up to this last one, are durable on this node."""

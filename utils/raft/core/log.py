@@ -151,6 +151,11 @@ class RaftLog:
         self._unapplied_index = last_index + 1
         return entries
 
+    @property
+    def has_more_committed(self) -> bool:
+        """Than was taken."""
+        return self.commit_index >= self._unapplied_index
+
     def _configurations_of(self, snapshot: Snapshot) -> Configurations:
         data = snapshot.configuration
         return Configurations(snapshot.last_included_index, configuration_of(data) if data else self._bootstrap)

@@ -157,11 +157,12 @@ class Replication:
 
         A higher commit index alone is no reason to send: it travels with the next entries or heartbeat.
         """
+        base_index, last_index = self._log.base.index, self._log.last_index
         for peer, progress in self._peers.items():
-            if progress.next_index <= self._log.base.index and progress.state is not ProgressState.SNAPSHOT:
+            if progress.next_index <= base_index and progress.state is not ProgressState.SNAPSHOT:
                 progress.begin_snapshot()
             is_told = False
-            while progress.wants_entries(self._log.last_index, self._limits.messages_in_flight):
+            while progress.wants_entries(last_index, self._limits.messages_in_flight):
                 entries = self._next_entries(progress.next_index)
                 yield peer, self._request(progress, entries, read_id)
                 progress.sent_entries(entries[-1].index)

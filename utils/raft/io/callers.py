@@ -25,6 +25,11 @@ class Callers:
         self._orphan_ticks = orphan_ticks
         self._orphan_ticks_left: int | None = None
 
+    @property
+    def has_new(self) -> bool:
+        """Something has come that the core does not know of yet."""
+        return bool(self.proposals.waiting or self.reads.new or self.transfers.new or self.membership.waiting)
+
     def begin(self, core: RaftCore, leader_address: str | None) -> None:
         """Gives the core what has come since the last time."""
         self.proposals.propose(core, leader_address)

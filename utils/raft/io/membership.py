@@ -21,26 +21,26 @@ class MembershipChanges:
 
     def __init__(self, proposals: Proposals) -> None:
         self._proposals = proposals
-        self._waiting: list[tuple[Change, Proposal]] = []
+        self.waiting: list[tuple[Change, Proposal]] = []
 
     def add(self, change: Change) -> Proposal:
         """Its future ends when the change is committed. Raises ProposalRefusedError."""
-        if len(self._waiting) >= CHANGES_MAX:
+        if len(self.waiting) >= CHANGES_MAX:
             raise ProposalRefusedError(f"{CHANGES_MAX} changes of membership are waiting")
         proposal = Proposal(b"", None)
-        self._waiting.append((change, proposal))
+        self.waiting.append((change, proposal))
         return proposal
 
     def begin(self, core: RaftCore, leader_address: str | None) -> None:
         """Gives the core those whose turn it is."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self.waiting = self.waiting, []
         for change, proposal in waiting:
             if proposal.future.done():
                 continue
             try:
                 index = core.change_membership(change)
             except MembershipBusyError:
-                self._waiting.append((change, proposal))
+                self.waiting.append((change, proposal))
             except NotLeaderError as error:
                 address = leader_address if error.leader_id is not None else None
                 proposal.future.set_exception(NotLeaderError(error.leader_id, address))
@@ -54,10 +54,10 @@ class MembershipChanges:
 
     def close(self, error: NotLeaderError) -> None:
         """The node stops, or cannot go on."""
-        for _, proposal in self._waiting:
+        for _, proposal in self.waiting:
             if not proposal.future.done():
                 proposal.future.set_exception(NotLeaderError(error.leader_id, error.leader_address))
-        self._waiting.clear()
+        self.waiting.clear()
 
 
 def look_after_members(core: RaftCore, addresses: Addresses) -> None:

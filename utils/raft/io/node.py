@@ -30,7 +30,7 @@ from utils.raft.io.joining import join_cluster
 from utils.raft.io.membership import look_after_members
 from utils.raft.io.servicer import RaftServicer
 from utils.raft.io.snapshots import SnapshotKeeper
-from utils.raft.io.status import MemberStatus, RaftStatus, StatusWatch, members_of
+from utils.raft.io.status import MemberStatus, RaftStatus, StatusWatch, Watched, members_of
 from utils.raft.io.storage import FileStorage, Storage
 from utils.raft.io.suspicion import Suspicion
 from utils.raft.io.ticker import Ticker
@@ -233,21 +233,18 @@ class RaftNode:
     @property
     def status(self) -> RaftStatus:
         """This node now. One that does not run, or whose disk is full, neither leads nor knows a leader."""
-        core, applied = self._core, self._applier.last_applied
-        role, leader_id = Role.FOLLOWER, None
-        if core is not None and not self._is_absent:
-            role, leader_id = core.role, core.leader_id
+        core, watched = self._core, self._watched
         return RaftStatus(
             node_id=self._config.node_id,
-            role=role,
-            term=core.current_term if core is not None else 0,
-            leader_id=leader_id,
-            leader_address=self._address_of(leader_id),
+            role=watched.role,
+            term=watched.term,
+            leader_id=watched.leader_id,
+            leader_address=self._address_of(watched.leader_id),
             commit_index=core.commit_index if core is not None else 0,
-            last_applied=applied.index,
+            last_applied=self._applier.last_applied.index,
             last_log_index=core.last_index if core is not None else 0,
-            ready=core is not None and role is Role.LEADER and core.is_ready and applied.term == core.current_term,
-            configuration_index=core.configuration_index if core is not None else 0,
+            ready=watched.ready,
+            configuration_index=watched.configuration_index,
         )
 
     def changed(self) -> Coroutine[Any, Any, None]:
@@ -302,9 +299,10 @@ class RaftNode:
                 if ready is not None:
                     self._do(core, ready)
                 self._publish()
-                if ready is not None:
-                    # There may be more, and others want the loop in between.
+                if core.has_more_committed:
                     self._work.set()
+                if ready is not None:
+                    # Others want the loop, too.
                     await asyncio.sleep(0)
         except FormatTooNewError as error:
             where = f"entry {self._applier.last_applied.index + 1} or a snapshot in {self._config.data_dir}"
@@ -327,7 +325,8 @@ class RaftNode:
             self._ticks += 1
             if self._ticks % self._election_ticks == 0:
                 look_after_members(core, self._addresses)
-        self._callers.begin(core, self._address_of(core.leader_id))
+        if self._callers.has_new:
+            self._callers.begin(core, self._address_of(core.leader_id))
 
     def _do(self, core: RaftCore, ready: Ready) -> None:
         for event in ready.events:
@@ -365,8 +364,19 @@ class RaftNode:
             end_process(INVARIANT_BROKEN, "a Raft node cannot join", error)
 
     def _publish(self) -> None:
-        if self._watch.publish(self.status):
+        if self._watch.publish(self._watched):
             self._callers.lost_leadership(self._not_leader(), self.status.term)
+
+    @property
+    def _watched(self) -> Watched:
+        core = self._core
+        if core is None:
+            return Watched(Role.FOLLOWER, 0, None, ready=False, configuration_index=0)
+        term, configuration_index = core.current_term, core.configuration_index
+        if self._is_absent:
+            return Watched(Role.FOLLOWER, term, None, ready=False, configuration_index=configuration_index)
+        is_ready = core.is_ready and self._applier.last_applied.term == term
+        return Watched(core.role, term, core.leader_id, is_ready, configuration_index)
 
     # What wakes it
 

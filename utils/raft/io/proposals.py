@@ -35,7 +35,7 @@ class Proposals:
     """Those that wait for the owner, and those in the log, by index."""
 
     def __init__(self) -> None:
-        self._waiting: list[Proposal] = []
+        self.waiting: list[Proposal] = []
         self._by_index: dict[int, Proposal] = {}
         self._bytes = 0
 
@@ -47,18 +47,18 @@ class Proposals:
         """Raises ProposalRefusedError."""
         if len(command) > COMMAND_BYTES_MAX:
             raise ProposalRefusedError(f"a command has at most {COMMAND_BYTES_MAX} bytes, not {len(command)}")
-        if len(self._waiting) + len(self._by_index) >= PROPOSALS_MAX:
+        if len(self.waiting) + len(self._by_index) >= PROPOSALS_MAX:
             raise ProposalRefusedError(f"{PROPOSALS_MAX} proposals are in flight")
         if self._bytes + len(command) > PROPOSALS_BYTES_MAX:
             raise ProposalRefusedError(f"proposals of {PROPOSALS_BYTES_MAX} bytes are in flight")
         proposal = Proposal(command, required_term)
         self._bytes += len(command)
-        self._waiting.append(proposal)
+        self.waiting.append(proposal)
         return proposal
 
     def propose(self, core: RaftCore, leader_address: str | None) -> None:
         """Gives those that wait to the core, as one batch."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self.waiting = self.waiting, []
         batch = []
         for proposal in waiting:
             # Its caller may have gone already: then it is not proposed at all.
@@ -112,9 +112,9 @@ class Proposals:
 
     def close(self, error_of_waiting: Exception) -> None:
         """The node stops, or cannot go on."""
-        for proposal in self._waiting:
+        for proposal in self.waiting:
             self._end(proposal, error=error_of_waiting)
-        self._waiting.clear()
+        self.waiting.clear()
         for proposal in self._by_index.values():
             self._end(proposal, error=OutcomeUnknownError("the node stopped before the command was committed"))
         self._by_index.clear()
@@ -133,19 +133,19 @@ class ReadBarriers:
     """Reads that wait for the cluster's confirmation, then for the state machine."""
 
     def __init__(self) -> None:
-        self._new: list[asyncio.Future[None]] = []
+        self.new: list[asyncio.Future[None]] = []
         self._unconfirmed: dict[int, list[asyncio.Future[None]]] = {}
         self._unapplied: list[tuple[int, int, list[asyncio.Future[None]]]] = []
         self._numbers = itertools.count()
 
     def add(self) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._new.append(future)
+        self.new.append(future)
         return future
 
     def request(self, core: RaftCore, leader_address: str | None) -> None:
         """One confirmation serves all the reads that have come so far."""
-        new, self._new = [future for future in self._new if not future.done()], []
+        new, self.new = [future for future in self.new if not future.done()], []
         if not new:
             return
         try:
@@ -171,8 +171,8 @@ class ReadBarriers:
 
     def close(self, error: NotLeaderError) -> None:
         self.lost_leadership(error)
-        _fail(self._new, error)
-        self._new = []
+        _fail(self.new, error)
+        self.new = []
         for _, _, futures in self._unapplied:
             _fail(futures, error)
         self._unapplied.clear()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -55,30 +55,37 @@ def members_of(core: RaftCore) -> tuple[MemberStatus, ...]:
     return tuple(members)
 
 
+class Watched(NamedTuple):
+    """What of a node's status is worth waking somebody for."""
+
+    role: Role
+    term: int
+    leader_id: str | None
+    ready: bool
+    configuration_index: int
+
+
 class StatusWatch:
-    """Role, term, leader, readiness and configuration, as they were published last."""
+    """What was published last, and those who wait for something else."""
 
     def __init__(self) -> None:
-        self._last: RaftStatus | None = None
+        self._last: Watched | None = None
         self._change = asyncio.Event()
 
     def changed(self) -> Coroutine[Any, Any, None]:
-        """Waits until one of them is another than when it was called, not when waiting began."""
+        """Waits until something is another than when it was called, not when waiting began."""
         return _wait(self._change)
 
-    def publish(self, status: RaftStatus) -> bool:
+    def publish(self, watched: Watched) -> bool:
         """Whether the node leads no more, or in another term."""
-        last, self._last = self._last, status
-        if last is None or _watched(last) != _watched(status):
-            if status.ready and (last is None or not last.ready or last.term != status.term):
-                log.info("this node leads and is ready", term=status.term, commit_index=status.commit_index)
-            change, self._change = self._change, asyncio.Event()
-            change.set()
-        return last is not None and last.role is Role.LEADER and (last.role, last.term) != (status.role, status.term)
-
-
-def _watched(status: RaftStatus) -> tuple[Role, int, str | None, bool, int]:
-    return status.role, status.term, status.leader_id, status.ready, status.configuration_index
+        if watched == self._last:
+            return False
+        last, self._last = self._last, watched
+        if watched.ready and (last is None or not last.ready or last.term != watched.term):
+            log.info("this node leads and is ready", term=watched.term)
+        change, self._change = self._change, asyncio.Event()
+        change.set()
+        return last is not None and last.role is Role.LEADER and last[:2] != watched[:2]
 
 
 async def _wait(event: asyncio.Event) -> None:

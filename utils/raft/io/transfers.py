@@ -10,18 +10,18 @@ class Transfers:
     """All of them wait for the same: that this node does not lead any more."""
 
     def __init__(self) -> None:
-        self._new: list[tuple[str | None, asyncio.Future[None]]] = []
+        self.new: list[tuple[str | None, asyncio.Future[None]]] = []
         self._under_way: list[asyncio.Future[None]] = []
         # The term that they want to end.
         self._term = 0
 
     def add(self, to: str | None) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._new.append((to, future))
+        self.new.append((to, future))
         return future
 
     def begin(self, core: RaftCore, leader_address: str | None) -> None:
-        new, self._new = self._new, []
+        new, self.new = self.new, []
         for to, future in new:
             if future.done():
                 continue
@@ -49,8 +49,8 @@ class Transfers:
 
     def close(self, error: RaftError) -> None:
         """The node stops, or cannot go on."""
-        self._under_way += [future for _, future in self._new]
-        self._new = []
+        self._under_way += [future for _, future in self.new]
+        self.new = []
         for future in self._take():
             future.set_exception(TransferFailedError(str(error)))
 
