@@ -172,8 +172,8 @@ class Simulation:
     def _request_for_ever(self) -> None:
         if not self._is_quiet:
             self._request()
-            # Once enough has happened, the time is better spent on other seeds.
-            many = self.invariants.commands_committed > 2 * COMMITTED_MIN and not self._is_healed
+            # Once enough has happened, or all is well, the time is better spent on other seeds.
+            many = self._is_healed or self.invariants.commands_committed > 2 * COMMITTED_MIN
             longest = _LONGEST_BETWEEN_REQUESTS_US * (5 if many else 1)
             self._loop.schedule(self._rng.randint(1, longest), self._request_for_ever)
 
@@ -184,15 +184,16 @@ class Simulation:
             return
         node = self._rng.choice(leaders)
         choice = self._rng.random()
-        if choice < 0.2:
+        # A healed cluster is seldom asked: each time for all that it has to answer.
+        if choice < 0.2 or self._is_healed:
             node.read()
-        elif choice < 0.25:
-            node.propose_in_another_term()
-        elif choice < 0.26 and not self._is_healed:
-            node.transfer_leadership(self._rng.choice((None, *self.nodes)))
-        else:
+        if choice >= 0.26 or self._is_healed:
             for _ in range(self._rng.randint(1, 4)):
                 node.propose()
+        elif 0.2 <= choice < 0.25:
+            node.propose_in_another_term()
+        elif choice >= 0.25:
+            node.transfer_leadership(self._rng.choice((None, *self.nodes)))
 
     def _deliver(self, message: Message) -> None:
         self.nodes[message.recipient].deliver(message)
