@@ -1,12 +1,13 @@
 """What clients are answered, as JSON has it. Shapes: utils/api/bookstore.yaml."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from flask import Response
 
-from orchestrator.ports import OrderRecord, OrderState
+from orchestrator.ports import OrderRecord, OrderState, Refund
 from orchestrator.problems import Problem
 from utils.domain.order import Book, Reason
 
@@ -38,6 +39,20 @@ def order_answer(record: OrderRecord) -> dict[str, Any]:
     if order is not None:
         answer["amountCents"] = order.amount_cents
         answer["clock"] = order.clock
+    if record.refund is not None:
+        answer["refund"] = refund_answer(record.refund)
+    return answer
+
+
+def refund_answer(refund: Refund) -> dict[str, str]:
+    """Refund."""
+    answer = {
+        "status": "REFUNDED" if refund.refund_code else "REQUESTED",
+        "reason": refund.reason,
+        "requestedAt": datetime.fromtimestamp(refund.requested_at_ms / 1_000, UTC).isoformat(),
+    }
+    if refund.refund_code:
+        answer["refundCode"] = refund.refund_code
     return answer
 
 

@@ -92,6 +92,16 @@ class OrderState(enum.StrEnum):
     REJECTED = "Order Rejected"
 
 
+class Refund(msgspec.Struct, frozen=True):
+    """An operator has taken an approved order back."""
+
+    reason: str
+    # Unix milliseconds.
+    requested_at_ms: int
+    # Empty until everything is done.
+    refund_code: str
+
+
 class OrderRecord(msgspec.Struct, frozen=True):
     """What the queue says of an order."""
 
@@ -105,6 +115,7 @@ class OrderRecord(msgspec.Struct, frozen=True):
     risk_score: int = 0
     # How many orders are carried out before this one, where that was asked of a pending order.
     orders_ahead: int | None = None
+    refund: Refund | None = None
 
 
 class OrderQueue(Protocol):

@@ -5,7 +5,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from orchestrator.answers import reason_answer
+from orchestrator.answers import reason_answer, refund_answer
 from orchestrator.ports import OrderRecord, OrderState
 from utils.clocks.shiviz import in_causal_order, shiviz_log
 from utils.clocks.story import DATABASE, ORDER_EXECUTOR, PAYMENT, Event
@@ -86,6 +86,8 @@ def trace_answer(story: OrderStory) -> dict[str, Any]:
     }
     if record.confirmation_code:
         answer["confirmationCode"] = record.confirmation_code
+    if record.refund is not None:
+        answer["refund"] = refund_answer(record.refund)
     return answer
 
 
@@ -156,7 +158,8 @@ def _attempt(story: OrderStory, attempt: Attempt) -> dict[str, Any]:
 def _pending(story: OrderStory) -> list[str]:
     """What has still to happen, as far as the parts that answered know."""
     if story.record.state is not OrderState.PENDING:
-        return []
+        refund = story.record.refund
+        return ["an executor carries the refund out"] if refund is not None and not refund.refund_code else []
     pending: list[str] = []
     if story.decided is not None:
         waiting = [name for name in PARTICIPANTS if not story.delivered(name) and name not in story.missing]

@@ -15,6 +15,7 @@ from order_executor.batching import Batcher
 from order_executor.order_clock import OrderClock
 from order_executor.ports import ClaimedOrder, Election, OrderQueue, OrderResult, Participant
 from order_executor.publishing import Publisher
+from order_executor.refunds import Refunds
 from order_executor.retry_policy import DRAIN_TIMEOUT_S, POLL, POLL_WAIT_S, pause_before_s
 from order_executor.rotation import Rotation
 from utils.clocks.story import PackedClock, Story
@@ -126,6 +127,7 @@ class Leadership:
             for decision in unfinished:
                 self._take(decision.order_id, decision.position, None, b"")
             self._polling = tasks.create_task(self._poll())
+            tasks.create_task(Refunds(self._queue, self._participants, tasks).run())
             # An epoch ends from outside, also one in which nothing is polled any more.
             await asyncio.Event().wait()
 

@@ -10,7 +10,7 @@ from utils.clocks.story import PackedClock, Story
 from utils.domain.order import QueuedOrder, Reason
 from utils.two_phase_commit.actions import OrderDecision
 from utils.two_phase_commit.decision_log import Command, DecisionLog
-from utils.two_phase_commit.messages import Acknowledgement, Decision, Transaction, Vote
+from utils.two_phase_commit.messages import Acknowledgement, Compensated, Compensation, Decision, Transaction, Vote
 
 
 class ClaimedOrder(msgspec.Struct, frozen=True):
@@ -41,6 +41,13 @@ class OrderResult(msgspec.Struct, frozen=True):
     clock: PackedClock = b""
 
 
+class UnfinishedRefund(msgspec.Struct, frozen=True):
+    """An approved order that an operator has taken back; its copies return to the shelf, or are lost."""
+
+    compensation: Compensation
+    restock: bool
+
+
 class OrderQueue(Protocol):
     """Every method raises ServiceError."""
 
@@ -50,6 +57,14 @@ class OrderQueue(Protocol):
     async def complete(self, results: Sequence[OrderResult]) -> Sequence[None]:
         """Idempotent: the first result of an order wins."""
 
+    async def poll_refunds(
+        self, held_order_ids: Sequence[str], max_refunds: int, wait_s: float
+    ) -> Sequence[UnfinishedRefund]:
+        """Those that are requested, not completed and not held; waits up to `wait_s` for a first one."""
+
+    async def complete_refund(self, order_id: str, refund_code: str, story: Story) -> None:
+        """Idempotent."""
+
 
 class Participant(Protocol):
     """Every method is idempotent, answers in the order asked, and raises ServiceError."""
@@ -58,6 +73,9 @@ class Participant(Protocol):
         """`finished_below`: all orders below this position are finished, and may be forgotten."""
 
     async def decide(self, decisions: Sequence[Decision]) -> Sequence[Acknowledgement]: ...
+
+    async def compensate(self, compensation: Compensation) -> Compensated:
+        """Undoes the order's commit. Raises FailedPrecondition if there was none."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,9 @@ class Backoff:
 
 
 POLL = Backoff(0.02, 0.5)
+# The steps of a refund, and its poll, which waits longer: refunds are few.
+REFUND = Backoff(0.05, 2.0)
+REFUND_POLL_WAIT_S = 5.0
 # Raising the epoch, and reading what the ones before have decided (election by Bully).
 START_OF_REIGN = Backoff(0.02, 0.5)
 # How often a leader by Bully looks whether the epoch is still its own: it may hear of it in no other way.

@@ -55,7 +55,28 @@ class Forget(msgspec.Struct, frozen=True, tag=True):
     orders_max: int
 
 
-Command = Enqueue | RecordRejection | Complete | MarkRecorded | Forget
+class RequestRefund(msgspec.Struct, frozen=True, tag=True):
+    """Of an approved order, by an operator."""
+
+    order_id: str
+    operator: str
+    reason: str
+    restock: bool
+    requested_at_ms: int
+    bounds: Bounds
+    # What PostgreSQL has of an order that the queue has forgotten.
+    archived: OrderRecord | None = None
+
+
+class CompleteRefund(msgspec.Struct, frozen=True, tag=True):
+    """Payment has refunded, and the database restocked if that was asked for; with the story of that."""
+
+    order_id: str
+    refund_code: str
+    story: Story = ()
+
+
+Command = Enqueue | RecordRejection | Complete | MarkRecorded | Forget | RequestRefund | CompleteRefund
 
 
 class Registered(msgspec.Struct, frozen=True):
@@ -66,11 +87,11 @@ class Registered(msgspec.Struct, frozen=True):
 
 
 class InArchive(msgspec.Struct, frozen=True):
-    """To Enqueue and RecordRejection: the id's order ended long ago, and PostgreSQL knows how."""
+    """To Enqueue, RecordRejection and RequestRefund: the id's order ended long ago, and PostgreSQL knows how."""
 
 
 class Full(msgspec.Struct, frozen=True):
-    """To Enqueue and RecordRejection of a new id: a bound is reached, and nothing was kept."""
+    """To Enqueue and RecordRejection of a new id, and to RequestRefund: a bound is reached, and nothing was kept."""
 
     what: str
     bound: int
@@ -102,9 +123,32 @@ class Forgot(msgspec.Struct, frozen=True):
     orders: int
 
 
-Outcome = Registered | InArchive | Full | Completed | Marked | Forgot
+class RefundRequested(msgspec.Struct, frozen=True):
+    """To RequestRefund: the record with the refund that won, and whether this command made it."""
 
-FORMAT: Format[Command] = Format("a command of the order queue", Command, version=2)
+    record: OrderRecord
+    is_new: bool
+
+
+class RefundRefused(msgspec.Struct, frozen=True):
+    """To RequestRefund: the order is not approved; None: the queue never had it."""
+
+    record: OrderRecord | None
+
+
+class RefundCompleted(msgspec.Struct, frozen=True):
+    """To CompleteRefund. An alarm: nobody has requested it, or it was completed with another code."""
+
+    order_id: str
+    is_new: bool
+    is_alarm: bool
+
+
+Outcome = (
+    Registered | InArchive | Full | Completed | Marked | Forgot | RefundRequested | RefundRefused | RefundCompleted
+)
+
+FORMAT: Format[Command] = Format("a command of the order queue", Command, version=3)
 
 
 def encode(command: Command) -> bytes:

@@ -13,12 +13,14 @@ from order_queue.order_heap import OrderHeap
 from order_queue.queue_machine import QueueMachine
 from order_queue.record_store import RecordStore
 from order_queue.recorder import Recorder
+from order_queue.refund_servicer import RefundServicer
 from order_queue.servicer import OrderQueueServicer
 from order_queue.story import StoryServicer
 from order_queue.wakeups import Wakeups, WakingMachine
 from utils.engines import claim, consensus_node
 from utils.observe.logging import get_logger
 from utils.pb.order_queue_pb2_grpc import add_OrderQueueServiceServicer_to_server
+from utils.pb.refund_pb2_grpc import add_RefundServiceServicer_to_server
 from utils.pb.story_pb2_grpc import add_StoryServiceServicer_to_server
 from utils.rpc.server import RpcServer
 
@@ -48,6 +50,8 @@ class QueueNode:
         add_OrderQueueServiceServicer_to_server(servicer, self._server)  # type: ignore[arg-type]
         stories = StoryServicer(self.consensus, self.machine, self.claims, servicer.archived)
         add_StoryServiceServicer_to_server(stories, self._server)  # type: ignore[arg-type]
+        refunds = RefundServicer(self.consensus, self.machine, self.wakeups, bounds=bounds, archived=servicer.archived)
+        add_RefundServiceServicer_to_server(refunds, self._server)  # type: ignore[arg-type]
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

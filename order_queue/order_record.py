@@ -14,8 +14,24 @@ class OrderState(enum.StrEnum):
     REJECTED = "rejected"
 
 
+class Refund(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An operator takes an approved order back: the first request of an order stands. Indexes are of the log."""
+
+    operator: str
+    reason: str
+    # Whether the copies return to the shelf.
+    restock: bool
+    # For people.
+    requested_at_ms: int
+    requested_index: int
+    # Of payment; once all of it is done.
+    refund_code: str = ""
+    # 0: not yet.
+    done_index: int = 0
+
+
 class OrderRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Immutable: an order's end replaces its record, once, and an ended record never changes again.
+    """Immutable: an order's end replaces its record, once, and the end never changes. What may follow is a refund.
 
     `position` is the log index at which the order arrived, `ended_index` the one at which it ended (0: not yet). An
     order that verification rejected was never enqueued: its `order` is None, and both indexes are the same.
@@ -32,6 +48,12 @@ class OrderRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_index: int = 0
     # Of verification and of the queue; at the end also what came with the result, and so all of it.
     story: Story = ()
+    refund: Refund | None = None
+
+    @property
+    def changed_index(self) -> int:
+        """The log index since which the record of an ended order is as it is."""
+        return self.ended_index if self.refund is None else self.refund.done_index or self.refund.requested_index
 
 
 class OrderResult(msgspec.Struct, frozen=True):

@@ -4,11 +4,13 @@ Rules:
 - The first of Enqueue and RecordRejection wins for an order id, for ever; so does the first result.
 - An order's position is the log index of its Enqueue. Priority: most books first, then the lowest position.
 - Handing out changes nothing here: an order stays until its result is committed (see claims.py).
+- An approved order may be refunded, once: the first request wins, and is handed out until it is completed.
 - A result is kept until PostgreSQL has it, and as long after that as keys are remembered. Of what is forgotten then
   the id stays, since an order must never run twice.
-- A new order is refused when too many are pending or unrecorded. A result never is.
+- A new order is refused when too many are pending or unrecorded, and so is a refund. A result never is.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Collection
 
@@ -18,6 +20,7 @@ from order_queue import commands
 from order_queue.commands import (
     Complete,
     Completed,
+    CompleteRefund,
     Enqueue,
     Forget,
     Forgot,
@@ -27,11 +30,15 @@ from order_queue.commands import (
     MarkRecorded,
     Outcome,
     RecordRejection,
+    RefundCompleted,
+    RefundRefused,
+    RefundRequested,
     Registered,
+    RequestRefund,
     ResultAlarm,
 )
 from order_queue.order_heap import OrderHeap
-from order_queue.order_record import OrderRecord, OrderResult, OrderState
+from order_queue.order_record import OrderRecord, OrderResult, OrderState, Refund
 from utils.clocks.story import ORDER_QUEUE, Story, last_clock, tell, unpack_clock
 from utils.clocks.vector_clock import VectorClock
 from utils.domain.order_ids import OrderIds
@@ -41,7 +48,7 @@ from utils.formats import Format
 class _Snapshot(msgspec.Struct, frozen=True):
     # By position.
     pending: list[OrderRecord]
-    # In the order in which they ended, each encoded.
+    # In the order in which they ended, or came back for a refund; each encoded.
     ended: list[bytes]
     # How many of them, from the end, PostgreSQL may not have yet: their log indexes and order ids.
     unrecorded: list[tuple[int, str]]
@@ -49,7 +56,7 @@ class _Snapshot(msgspec.Struct, frozen=True):
     forgotten: bytes = b""
 
 
-SNAPSHOT: Format[_Snapshot] = Format("a snapshot of the order queue", _Snapshot, version=3)
+SNAPSHOT: Format[_Snapshot] = Format("a snapshot of the order queue", _Snapshot, version=4)
 
 
 class QueueMachine:
@@ -60,7 +67,10 @@ class QueueMachine:
         self._pending: dict[str, OrderRecord] = {}
         # Encoded: the many that have ended take a third of the memory so, and the garbage collector skips them.
         self._ended: dict[str, bytes] = {}
+        # One entry for an order, of its latest change.
         self._unrecorded: deque[tuple[int, str]] = deque()
+        # In the order of their requests; a set that keeps its order.
+        self._unfinished_refunds: dict[str, None] = {}
         self._forgotten = OrderIds()
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(OrderRecord)
@@ -80,6 +90,10 @@ class QueueMachine:
                 return self._mark_recorded(up_to_index)
             case Forget(up_to_index, orders_max):
                 return self._forget(up_to_index, orders_max)
+            case RequestRefund() as request:
+                return self._request_refund(index, request)
+            case CompleteRefund() as completion:
+                return self._complete_refund(index, completion)
 
     def snapshot(self) -> bytes:
         """The whole state; equal states give equal bytes."""
@@ -91,7 +105,14 @@ class QueueMachine:
         """Replaces the whole state. Raises FormatTooNewError, and changes nothing."""
         state = SNAPSHOT.decode(snapshot)
         self._pending = {record.order_id: record for record in state.pending}
-        self._ended = {self._decoder.decode(data).order_id: data for data in state.ended}
+        ended = [self._decoder.decode(data) for data in state.ended]
+        self._ended = {record.order_id: data for record, data in zip(ended, state.ended, strict=True)}
+        requested = [
+            (record.refund.requested_index, record.order_id)
+            for record in ended
+            if record.refund is not None and not record.refund.done_index
+        ]
+        self._unfinished_refunds = dict.fromkeys(order_id for _, order_id in sorted(requested))
         self._unrecorded = deque(state.unrecorded)
         self._forgotten = OrderIds(state.forgotten)
         self._heap.clear()
@@ -129,13 +150,20 @@ class QueueMachine:
         return next((record.position for record in self._pending.values()), None)
 
     def first_unrecorded(self, count: int) -> list[OrderRecord]:
-        """The earliest ended orders that PostgreSQL may not have: `count`, and the rest of the last one's log index."""
+        """Ended orders whose latest change PostgreSQL may not have, the earliest first: `count`, and the rest of the
+        last one's log index.
+        """
         chosen: list[OrderRecord] = []
         for index, order_id in self._unrecorded:
-            if len(chosen) >= count and index != chosen[-1].ended_index:
+            if len(chosen) >= count and index != chosen[-1].changed_index:
                 break
             chosen.append(self._decoder.decode(self._ended[order_id]))
         return chosen
+
+    def unfinished_refunds(self, count: int, *, excluding: Collection[str] = ()) -> list[OrderRecord]:
+        """Up to `count` orders whose refund was requested and is not completed, without those excluded."""
+        waiting = (order_id for order_id in self._unfinished_refunds if order_id not in excluding)
+        return [self._decoder.decode(self._ended[order_id]) for order_id in itertools.islice(waiting, count)]
 
     @property
     def pending_count(self) -> int:
@@ -227,13 +255,60 @@ class QueueMachine:
             up_to_index = min(up_to_index, self._unrecorded[0][0] - 1)
         gone: list[str] = []
         for order_id, data in self._ended.items():
-            if len(gone) == orders_max or self._decoder.decode(data).ended_index > up_to_index:
+            record = self._decoder.decode(data)
+            if len(gone) == orders_max or record.ended_index > up_to_index:
                 break
-            gone.append(order_id)
+            if record.changed_index <= up_to_index and order_id not in self._unfinished_refunds:
+                gone.append(order_id)
         for order_id in gone:
             del self._ended[order_id]
             self._forgotten.add(order_id)
         return Forgot(len(gone))
+
+    def _request_refund(self, index: int, command: RequestRefund) -> RefundRequested | RefundRefused | InArchive | Full:
+        order_id = command.order_id
+        record = self.record(order_id)
+        if record is None and self.is_forgotten(order_id):
+            if command.archived is None:
+                return InArchive()
+            record = command.archived
+        if record is None or record.state is not OrderState.APPROVED:
+            return RefundRefused(record)
+        if record.refund is not None:
+            return RefundRequested(record, is_new=False)
+        if len(self._unfinished_refunds) >= command.bounds.pending_max:
+            return Full("unfinished refunds", command.bounds.pending_max)
+        if (full := self.full(command.bounds)) is not None:
+            return full
+        record = msgspec.structs.replace(
+            record,
+            refund=Refund(command.operator, command.reason, command.restock, command.requested_at_ms, index),
+            story=tell(record.story, ORDER_QUEUE, "refund requested", VectorClock()),
+        )
+        self._forgotten.discard(order_id)
+        self._unfinished_refunds[order_id] = None
+        self._change(record)
+        return RefundRequested(record, is_new=True)
+
+    def _complete_refund(self, index: int, command: CompleteRefund) -> RefundCompleted:
+        order_id = command.order_id
+        record = self.record(order_id)
+        if record is None or record.refund is None:
+            return RefundCompleted(order_id, is_new=False, is_alarm=not self.is_forgotten(order_id))
+        if record.refund.done_index:
+            is_alarm = record.refund.refund_code != command.refund_code
+            return RefundCompleted(order_id, is_new=False, is_alarm=is_alarm)
+        refund = msgspec.structs.replace(record.refund, refund_code=command.refund_code, done_index=index)
+        story = tell((*record.story, *command.story), ORDER_QUEUE, "refunded", last_clock(record.story))
+        del self._unfinished_refunds[order_id]
+        self._change(msgspec.structs.replace(record, refund=refund, story=story))
+        return RefundCompleted(order_id, is_new=True, is_alarm=False)
+
+    def _change(self, record: OrderRecord) -> None:
+        """Of an order that has ended before. PostgreSQL need not have what was before this."""
+        self._unrecorded = deque(entry for entry in self._unrecorded if entry[1] != record.order_id)
+        self._ended[record.order_id] = self._encoder.encode(record)
+        self._unrecorded.append((record.changed_index, record.order_id))
 
     def _known(self, order_id: str) -> Registered | InArchive | None:
         if (existing := self.record(order_id)) is not None:

@@ -5,11 +5,12 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
+import msgspec
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from order_queue.order_record import OrderRecord, OrderState
+from order_queue.order_record import OrderRecord, OrderState, Refund
 from utils.domain.order import Book, PaymentInstrument, PaymentMethod, PricedItem, QueuedOrder, Reason
 from utils.schema import migrate
 
@@ -51,20 +52,30 @@ CREATE INDEX IF NOT EXISTS order_records_by_age ON order_records (recorded_at, e
 -- Suggestions ask for a customer's latest orders.
 CREATE INDEX IF NOT EXISTS order_records_by_customer ON order_records (customer_hash, ended_index)
 """,
+    b"""
+ALTER TABLE order_records
+    -- NULL for an order that no operator has taken back.
+    ADD COLUMN refund jsonb,
+    -- The queue's log index since which the record is as it is; 0 where an earlier program wrote it.
+    ADD COLUMN changed_index bigint NOT NULL DEFAULT 0
+""",
 )
 
-# A record is written when it is final, so the first one written stays.
+# An order's end is final, so the first one written stays; what may come after it is a refund. A leader that is late
+# writes nothing over what a later one has written.
 _INSERT: Final = """
 INSERT INTO order_records (
     order_id, state, position, ended_index, fingerprint, risk_score, reasons, confirmation_code,
     items, shipping_cents, amount_cents, payment_method, payment_brand, payment_last_four,
-    suggested_books, discount_code, clock, customer_hash, accepted_at, story
+    suggested_books, discount_code, clock, customer_hash, accepted_at, story, refund, changed_index
 ) VALUES (
     %(order_id)s, %(state)s, %(position)s, %(ended_index)s, %(fingerprint)s, %(risk_score)s, %(reasons)s,
     %(confirmation_code)s, %(items)s, %(shipping_cents)s, %(amount_cents)s, %(payment_method)s, %(payment_brand)s,
     %(payment_last_four)s, %(suggested_books)s, %(discount_code)s, %(clock)s, %(customer_hash)s,
-    to_timestamp(%(accepted_at_ms)s / 1000.0), %(story)s
-) ON CONFLICT (order_id) DO NOTHING
+    to_timestamp(%(accepted_at_ms)s / 1000.0), %(story)s, %(refund)s, %(changed_index)s
+) ON CONFLICT (order_id) DO UPDATE
+SET refund = EXCLUDED.refund, story = EXCLUDED.story, changed_index = EXCLUDED.changed_index
+WHERE EXCLUDED.refund IS NOT NULL AND order_records.changed_index < EXCLUDED.changed_index
 """
 
 
@@ -95,7 +106,7 @@ class RecordStore:
             await cursor.executemany(_INSERT, [_row(record) for record in records])
 
     async def read(self, order_id: str) -> OrderRecord | None:
-        """An ended order as it was written."""
+        """An ended order as it was written last."""
         async with self._cursor() as cursor:
             row = await (await cursor.execute(_SELECT, (order_id,))).fetchone()
         return None if row is None else _record(row)
@@ -140,6 +151,8 @@ def _row(record: OrderRecord) -> dict[str, Any]:
         "reasons": Jsonb([_reason(reason) for reason in record.reasons]),
         "confirmation_code": record.confirmation_code,
         "story": list(record.story),
+        "refund": None if record.refund is None else Jsonb(msgspec.structs.asdict(record.refund)),
+        "changed_index": record.changed_index,
     }
     if (order := record.order) is None:
         return row | dict.fromkeys(_ORDER_COLUMNS)
@@ -176,6 +189,7 @@ def _record(row: dict[str, Any]) -> OrderRecord:
         confirmation_code=row["confirmation_code"],
         ended_index=row["ended_index"],
         story=tuple(row["story"]),
+        refund=None if row["refund"] is None else Refund(**row["refund"]),
     )
 
 

@@ -92,7 +92,7 @@ class Recorder:
         records = self._machine.first_unrecorded(BATCH_MAX)
         try:
             await self._store.write(records)
-            up_to_index = records[-1].ended_index
+            up_to_index = records[-1].changed_index
             await self._node.propose(encode(MarkRecorded(up_to_index)), timeout_s=PROPOSE_TIMEOUT_S)
         except (psycopg.Error, OSError, TimeoutError) as error:
             log.warning("PostgreSQL does not take order records", error=str(error), unrecorded=len(records))

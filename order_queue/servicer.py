@@ -1,7 +1,7 @@
 """OrderQueueService: between the wire and the replicated machine."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 import psycopg
@@ -9,7 +9,7 @@ import psycopg
 from order_queue import commands, validation
 from order_queue.claims import Claims, EpochSharedError, StaleEpochError
 from order_queue.commands import Bounds, Completed, Full, InArchive, Registered
-from order_queue.order_record import OrderRecord, OrderState
+from order_queue.order_record import OrderRecord, OrderState, Refund
 from order_queue.queue_machine import QueueMachine
 from order_queue.wakeups import WORK, Wakeups, end_of
 from utils.clocks.story import last_clock
@@ -44,6 +44,10 @@ class Archive(Protocol):
     """`order_queue.record_store.RecordStore`."""
 
     async def read(self, order_id: str) -> OrderRecord | None: ...
+
+
+# The record of an order that the queue has forgotten. Raises Unavailable.
+Archived = Callable[[str], Awaitable[OrderRecord]]
 
 
 class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
@@ -94,12 +98,12 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
         order_id = validation.order_id(request.order_id)
         if self._machine.is_forgotten(order_id):
             return order_queue_pb2.GetOrderResponse(record=record_to_proto(await self.archived(order_id)))
-        deadline = _wait_until(request.wait_ms / 1_000, context)
+        deadline = wait_until(request.wait_ms / 1_000, context)
         with raft_errors():
             if self._machine.record(order_id) is None:
                 await self._confirm_leadership(context)
             record = self._machine.record(order_id)
-            while record is not None and not record.ended_index and (remaining := _remaining(deadline)) > 0:
+            while record is not None and not record.ended_index and (remaining := remaining_s(deadline)) > 0:
                 self._leading_term()
                 await self._wakeups.wait(end_of(order_id), remaining)
                 record = self._machine.record(order_id)
@@ -117,7 +121,7 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
     async def Dequeue(self, request: order_queue_pb2.DequeueRequest, context: Any) -> order_queue_pb2.DequeueResponse:
         """See claims.py for the rules."""
         wanted = validation.poll_request(request)
-        deadline = _wait_until(wanted.wait_s, context)
+        deadline = wait_until(wanted.wait_s, context)
         with raft_errors():
             term = self._leading_term()
             poll = self._begin(wanted)
@@ -126,7 +130,7 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
                     await self._confirm_leadership(context)
                     if self._counts(poll, term) and (records := self._hand_out(poll, wanted.orders_max)):
                         return self._polled(records)
-                elif (remaining := _remaining(deadline)) > 0:
+                elif (remaining := remaining_s(deadline)) > 0:
                     await self._wakeups.wait(WORK, remaining)
                 else:
                     return self._polled(())
@@ -198,11 +202,11 @@ class OrderQueueServicer(order_queue_pb2_grpc.OrderQueueServiceServicer):
 
     async def _propose(self, command: commands.Command, context: CallContext) -> object:
         with raft_errors():
-            outcome: object = await self._node.propose(commands.encode(command), timeout_s=_raft_timeout_s(context))
+            outcome: object = await self._node.propose(commands.encode(command), timeout_s=raft_timeout_s(context))
             return outcome
 
     async def _confirm_leadership(self, context: CallContext) -> None:
-        await self._node.read_barrier(timeout_s=_raft_timeout_s(context))
+        await self._node.read_barrier(timeout_s=raft_timeout_s(context))
 
     def _leading_term(self) -> int:
         """The term in which this node leads. Raises NotLeaderError."""
@@ -272,17 +276,30 @@ def record_to_proto(record: OrderRecord) -> order_queue_pb2.OrderRecord:
         reasons=[reason_to_proto(reason) for reason in record.reasons],
         confirmation_code=record.confirmation_code,
         risk_score=record.risk_score,
+        refund=None if record.refund is None else _refund_to_proto(record.refund),
     )
 
 
-def _wait_until(wait_s: float, context: CallContext) -> float:
+def _refund_to_proto(refund: Refund) -> order_queue_pb2.Refund:
+    return order_queue_pb2.Refund(
+        operator=refund.operator,
+        reason=refund.reason,
+        restock=refund.restock,
+        requested_at_ms=refund.requested_at_ms,
+        refund_code=refund.refund_code,
+    )
+
+
+def wait_until(wait_s: float, context: CallContext) -> float:
     """When a long poll answers at the latest, by the loop's clock."""
     return asyncio.get_running_loop().time() + min(wait_s, context.time_remaining() - ANSWER_RESERVE_S)
 
 
-def _remaining(deadline: float) -> float:
+def remaining_s(deadline: float) -> float:
+    """By the loop's clock."""
     return deadline - asyncio.get_running_loop().time()
 
 
-def _raft_timeout_s(context: CallContext) -> float:
+def raft_timeout_s(context: CallContext) -> float:
+    """Of one proposal or one confirmation of leadership."""
     return min(RAFT_TIMEOUT_S, context.time_remaining())

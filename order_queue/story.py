@@ -1,12 +1,11 @@
 """StoryService of the queue: where an order stands, how it came here, and who has it in hand."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from order_queue.claims import Claims
 from order_queue.order_record import OrderRecord
 from order_queue.queue_machine import QueueMachine
-from order_queue.servicer import record_to_proto
+from order_queue.servicer import Archived, record_to_proto
 from utils.pb import story_pb2, story_pb2_grpc
 from utils.pb.convert import order_id_from_proto, story_to_proto
 from utils.raft.consensus import Consensus
@@ -20,9 +19,8 @@ class StoryServicer(story_pb2_grpc.StoryServiceServicer):
         node: Consensus,
         machine: QueueMachine,
         claims: Claims,
-        archived: Callable[[str], Awaitable[OrderRecord]],
+        archived: Archived,
     ) -> None:
-        """`archived`: the record of an order that the queue has forgotten."""
         self._node = node
         self._machine = machine
         self._claims = claims

@@ -21,7 +21,7 @@ from utils.domain.order import (
     QueuedOrder,
     Reason,
 )
-from utils.pb import order_pb2, order_queue_pb2
+from utils.pb import order_pb2, order_queue_pb2, refund_pb2
 from utils.pb.convert import (
     packed_clock_from_proto,
     packed_story_from_proto,
@@ -128,6 +128,28 @@ def poll_request(message: order_queue_pb2.DequeueRequest) -> PollRequest:
         orders_max=min(message.max_orders, HANDED_OUT_MAX),
         wait_s=message.wait_ms / 1_000,
     )
+
+
+def refund_words(operator: str, reason: str) -> tuple[str, str]:
+    """Who asks for a refund, and why."""
+    for name, value, length_max in (("operator", operator, _NAME_LENGTH_MAX), ("reason", reason, TEXT_LENGTH_MAX)):
+        _require(value.strip() != "", f"{name} is missing")
+        _text(name, value, length_max)
+    return operator, reason
+
+
+def refund_poll(message: refund_pb2.PollRefundsRequest) -> tuple[frozenset[str], int]:
+    """The ids that are held, and how many more are wanted; more than one answer can carry are lowered."""
+    _bounded("held_order_ids", message.held_order_ids, 0, HELD_MAX)
+    _require(message.max_refunds > 0, "max_refunds must be at least 1")
+    held = frozenset(order_id(held) for held in message.held_order_ids)
+    return held, min(message.max_refunds, HANDED_OUT_MAX)
+
+
+def refund_code(value: str) -> str:
+    _require(value != "", "refund_code is missing")
+    _text("refund_code", value, _NAME_LENGTH_MAX)
+    return value
 
 
 def _items(message: order_queue_pb2.QueuedOrder) -> None:

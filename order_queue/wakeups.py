@@ -3,18 +3,25 @@
 import asyncio
 from typing import Final
 
-from order_queue.commands import Completed, Outcome, Registered
+from order_queue.commands import Completed, Outcome, RefundCompleted, RefundRequested, Registered
 from order_queue.queue_machine import QueueMachine
 
 # A waiting poll: orders came, or a newer poll did.
 WORK: Final = "work"
-# The recorder: orders ended.
+# The recorder: orders ended, or were refunded.
 ENDED: Final = "ended"
+# A waiting poll for refunds.
+REFUNDS: Final = "refunds"
 
 
 def end_of(order_id: str) -> str:
     """The topic of those who wait for an order's end."""
     return f"end of {order_id}"
+
+
+def refund_of(order_id: str) -> str:
+    """The topic of those who wait for an order's refund."""
+    return f"refund of {order_id}"
 
 
 class Wakeups:
@@ -64,6 +71,12 @@ class WakingMachine:
             case Completed(ended):
                 for record in ended:
                     self._wakeups.wake(end_of(record.order_id))
+                self._wakeups.wake(ENDED)
+            case RefundRequested(is_new=True):
+                self._wakeups.wake(REFUNDS)
+                self._wakeups.wake(ENDED)
+            case RefundCompleted(order_id, is_new=True):
+                self._wakeups.wake(refund_of(order_id))
                 self._wakeups.wake(ENDED)
         return outcome
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from orchestrator.ports import OrderRecord, OrderState
+from orchestrator.ports import OrderRecord, OrderState, Refund
 from utils.clocks.story import Story
 from utils.domain.order import QueuedOrder, Reason
 from utils.pb import order_queue_pb2, order_queue_pb2_grpc
@@ -97,4 +97,9 @@ def order_record(message: order_queue_pb2.OrderRecord) -> OrderRecord:
         reasons=tuple(reason_from_proto(reason) for reason in message.reasons),
         confirmation_code=message.confirmation_code,
         risk_score=message.risk_score,
+        refund=_refund(message.refund) if message.HasField("refund") else None,
     )
+
+
+def _refund(message: order_queue_pb2.Refund) -> Refund:
+    return Refund(message.reason, message.requested_at_ms, message.refund_code)

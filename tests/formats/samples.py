@@ -43,6 +43,8 @@ _ORDER = QueuedOrder(
 _DECIDED = pack(Event(ORDER_EXECUTOR, "committed", _CLOCK.tick(ORDER_QUEUE).tick(ORDER_EXECUTOR), 3, 1))
 _DECIDED_CLOCK = pack_clock(_CLOCK.tick(ORDER_QUEUE).tick(ORDER_EXECUTOR))
 
+_STORY = (pack(Event(PAYMENT, "committed", _CLOCK.tick(PAYMENT), 3, 1)),)
+
 QUEUE_COMMANDS: Final[dict[str, queue.Command]] = {
     "Enqueue": queue.Enqueue(_ORDER, b"\x01fingerprint", _BOUNDS, (_VERIFIED,)),
     "Enqueue of another order": queue.Enqueue(
@@ -54,6 +56,8 @@ QUEUE_COMMANDS: Final[dict[str, queue.Command]] = {
     ),
     "MarkRecorded": queue.MarkRecorded(3),
     "Forget": queue.Forget(3, 100),
+    "RequestRefund": queue.RequestRefund(_FIRST, "ada", "The parcel was lost.", True, 1_767_225_700_000, _BOUNDS),
+    "CompleteRefund": queue.CompleteRefund(_FIRST, "REF-1", _STORY),
 }
 
 _ATTEMPTS = tuple(Attempt(order_id, 3, 1) for order_id in (_FIRST, _SECOND, _THIRD))
@@ -88,7 +92,6 @@ DATABASE_COMMANDS: Final[dict[str, database.Command]] = {
 
 _FOURTH = Attempt("d" * 32, 4, 2)
 _CHARGE = Charge(4_998, _CARD)
-_STORY = (pack(Event(PAYMENT, "committed", _CLOCK.tick(PAYMENT), 3, 1)),)
 LEDGER_ENTRIES: Final = (
     LedgerEntry(
         Record(_ATTEMPTS[0], Phase.COMMITTED, 1, confirmation_code="PAY-1", story=_STORY),

@@ -91,7 +91,7 @@ async def test_tables_of_a_later_version_are_left_alone(postgres: PostgresServer
             connection.execute("CREATE TABLE IF NOT EXISTS schema_versions (component text, version int)")
             connection.execute("INSERT INTO schema_versions VALUES (%s, %s)", (name, len(steps) + 1))
     records = RecordStore(postgres.dsn)
-    with pytest.raises(psycopg.NotSupportedError, match=r"schema_versions .* order_records of format 2 cannot be read"):
+    with pytest.raises(psycopg.NotSupportedError, match=r"schema_versions .* order_records of format 3 cannot be read"):
         await records.write(ended_orders())
     await records.close()
     books = BookStore(postgres.dsn)

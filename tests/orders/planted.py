@@ -122,7 +122,7 @@ def marks_before_it_writes(patch: pytest.MonkeyPatch) -> None:
 
     async def hasty(self: Recorder) -> bool:
         records = self._machine.first_unrecorded(BATCH_MAX)
-        await self._node.propose(encode(MarkRecorded(records[-1].ended_index)), timeout_s=1)
+        await self._node.propose(encode(MarkRecorded(records[-1].changed_index)), timeout_s=1)
         with contextlib.suppress(Exception):
             await self._store.write(records)
         return True

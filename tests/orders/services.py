@@ -10,21 +10,22 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
-from db_node.commands import Decide, OrderedCopies, Prepare, Seed
+from db_node.commands import Decide, OrderedCopies, Prepare, Restock, Restocked, Seed
 from db_node.database_machine import DatabaseMachine, encode as encode_database
-from order_executor.ports import Claimed, ClaimedOrder, LeaderStatus, OrderResult
+from order_executor.ports import Claimed, ClaimedOrder, LeaderStatus, OrderResult, UnfinishedRefund
 from order_queue import commands
 from order_queue.order_heap import OrderHeap
-from order_queue.order_record import OrderResult as QueuedResult
+from order_queue.order_record import OrderRecord, OrderResult as QueuedResult
 from order_queue.queue_machine import QueueMachine
 from payment.ledger import Ledger, LedgerEntry, Luck
+from utils.clocks.story import Story
 from utils.db_client.keys import stock_key
 from utils.domain.order import QueuedOrder
 from utils.raft.errors import NotLeaderError, OutcomeUnknownError
 from utils.rpc.errors import Unavailable
 from utils.two_phase_commit.actions import OrderDecision
 from utils.two_phase_commit.decision_log import Command, DecisionLog, encode as encode_log
-from utils.two_phase_commit.messages import Acknowledgement, Decision, Transaction, Vote
+from utils.two_phase_commit.messages import Acknowledgement, Compensated, Compensation, Decision, Transaction, Vote
 
 # Who pays by card is authorised, who pays by transfer is declined.
 LUCK = Luck("sweep", 1.0, 0.0)
@@ -52,6 +53,10 @@ CALLS = (
     ("database", "decide"),
     ("payment", "decide"),
     ("queue", "complete"),
+    ("queue", "poll_refunds"),
+    ("payment", "compensate"),
+    ("database", "compensate"),
+    ("queue", "complete_refund"),
 )
 POINTS = [
     Point(service, call, moment, victim)
@@ -120,6 +125,7 @@ class Queue(Service):
         self.conflicts = 0
         self._index = 0
         self._arrived = asyncio.Event()
+        self._requested = asyncio.Event()
 
     def restart(self) -> None:
         machine = _queue_machine()
@@ -161,6 +167,34 @@ class Queue(Service):
         done: list[None] = await self.call("complete", end)
         return done
 
+    def request_refund(self, order_id: str, *, restock: bool) -> None:
+        requested = self._apply(commands.RequestRefund(order_id, "ada", "The parcel was lost.", restock, 1, _BOUNDS))
+        assert isinstance(requested, commands.RefundRequested), requested
+        self._requested.set()
+
+    async def poll_refunds(
+        self, held_order_ids: Sequence[str], max_refunds: int, wait_s: float
+    ) -> Sequence[UnfinishedRefund]:
+        held = set(held_order_ids)
+        if not self.machine.unfinished_refunds(1, excluding=held):
+            self._requested.clear()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._requested.wait()
+            except TimeoutError:
+                return ()
+        refunds: Sequence[UnfinishedRefund] = await self.call(
+            "poll_refunds",
+            lambda: [_refund(record) for record in self.machine.unfinished_refunds(max_refunds, excluding=held)],
+        )
+        return refunds
+
+    async def complete_refund(self, order_id: str, refund_code: str, story: Story) -> None:
+        def end() -> None:
+            self.conflicts += self._apply(commands.CompleteRefund(order_id, refund_code)).is_alarm
+
+        await self.call("complete_refund", end)
+
     def _apply(self, command: commands.Command) -> Any:
         self._index += 1
         return self.machine.apply(self._index, commands.encode(command))
@@ -196,6 +230,15 @@ class Database(Service):
         done: Sequence[Acknowledgement] = await self.call("decide", lambda: self._apply(Decide(tuple(decisions))))
         return done
 
+    async def compensate(self, compensation: Compensation) -> Compensated:
+        quantities: Counter[str] = Counter()
+        for item in compensation.items:
+            quantities[item.title] += item.quantity
+        command = Restock(compensation.order_id, compensation.position, dict(quantities))
+        restocked = await self.call("compensate", lambda: self._apply(command))
+        assert isinstance(restocked, Restocked), restocked
+        return Compensated(story=restocked.story)
+
     def _apply(self, command: Any) -> Any:
         self._index += 1
         return self.machine.apply(self._index, encode_database(command))
@@ -229,6 +272,16 @@ class Payment(Service):
             "decide", lambda: self._durably([self.ledger.decide(decision) for decision in decisions])
         )
         return done
+
+    async def compensate(self, compensation: Compensation) -> Compensated:
+        def refund() -> list[str]:
+            entry = self.journal[compensation.order_id]
+            assert entry.payment is not None
+            assert entry.payment.was_captured
+            return self._durably([self.ledger.refund(entry)])
+
+        (code,) = await self.call("compensate", refund)
+        return Compensated(code)
 
     def _durably(self, answers: list[Any]) -> list[Any]:
         self.journal |= {entry.record.attempt.order_id: entry for entry in self.ledger.take_changes()}
@@ -271,6 +324,14 @@ class Log(Service):
 
     async def hand_over(self) -> None:
         raise NotLeaderError(None, None)
+
+
+def _refund(record: OrderRecord) -> UnfinishedRefund:
+    assert record.order is not None
+    assert record.refund is not None
+    order = record.order
+    compensation = Compensation(record.order_id, record.position, order.items, order.amount_cents)
+    return UnfinishedRefund(compensation, record.refund.restock)
 
 
 def _queue_machine() -> QueueMachine:

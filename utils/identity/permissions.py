@@ -43,10 +43,15 @@ TABLE: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "bookstore.v1.OrderQueueService": {
         "Enqueue": (ORCHESTRATOR,),
         "RecordRejection": (ORCHESTRATOR,),
-        "GetOrder": (ORCHESTRATOR,),
+        "GetOrder": (ORCHESTRATOR, OPERATOR),
         "Dequeue": (ORDER_EXECUTOR,),
         "Complete": (ORDER_EXECUTOR,),
         "GetQueueStats": (OPERATOR,),
+    },
+    "bookstore.v1.RefundService": {
+        "RequestRefund": (OPERATOR,),
+        "PollRefunds": (ORDER_EXECUTOR,),
+        "CompleteRefund": (ORDER_EXECUTOR,),
     },
     "bookstore.v1.ParticipantService": {
         "Prepare": (ORDER_EXECUTOR,),

@@ -26,7 +26,7 @@ from utils.pb import order_pb2 as utils_dot_pb_dot_order__pb2
 from utils.pb import vector_clock_pb2 as utils_dot_pb_dot_vector__clock__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1autils/pb/order_queue.proto\x12\x0c\x62ookstore.v1\x1a\x14utils/pb/order.proto\x1a\x1butils/pb/vector_clock.proto\"\xdc\x02\n\x0bQueuedOrder\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\'\n\x05items\x18\x02 \x03(\x0b\x32\x18.bookstore.v1.PricedItem\x12\x16\n\x0eshipping_cents\x18\x03 \x01(\x04\x12\x14\n\x0c\x61mount_cents\x18\x04 \x01(\x04\x12\x33\n\ninstrument\x18\x05 \x01(\x0b\x32\x1f.bookstore.v1.PaymentInstrument\x12+\n\x0fsuggested_books\x18\x06 \x03(\x0b\x32\x12.bookstore.v1.Book\x12\x12\n\nrisk_score\x18\x07 \x01(\r\x12\x15\n\rdiscount_code\x18\x08 \x01(\t\x12(\n\x05\x63lock\x18\t \x01(\x0b\x32\x19.bookstore.v1.VectorClock\x12\x16\n\x0e\x61\x63\x63\x65pted_at_ms\x18\n \x01(\x04\x12\x15\n\rcustomer_hash\x18\x0b \x01(\t\"\xd1\x02\n\x0bOrderRecord\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x1f.bookstore.v1.OrderRecord.State\x12\x10\n\x08position\x18\x03 \x01(\x04\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\x0c\x12(\n\x05order\x18\x05 \x01(\x0b\x32\x19.bookstore.v1.QueuedOrder\x12%\n\x07reasons\x18\x06 \x03(\x0b\x32\x14.bookstore.v1.Reason\x12\x19\n\x11\x63onfirmation_code\x18\x07 \x01(\t\x12\x12\n\nrisk_score\x18\x08 \x01(\r\"Y\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x12\n\x0eSTATE_APPROVED\x10\x02\x12\x12\n\x0eSTATE_REJECTED\x10\x03\"^\n\x0e\x45nqueueRequest\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.bookstore.v1.QueuedOrder\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\x0c\x12\r\n\x05story\x18\x03 \x03(\x0c\"<\n\x0f\x45nqueueResponse\x12)\n\x06record\x18\x01 \x01(\x0b\x32\x19.bookstore.v1.OrderRecord\"\x89\x01\n\x16RecordRejectionRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\x0c\x12%\n\x07reasons\x18\x03 \x03(\x0b\x32\x14.bookstore.v1.Reason\x12\x12\n\nrisk_score\x18\x04 \x01(\r\x12\r\n\x05story\x18\x05 \x03(\x0c\"D\n\x17RecordRejectionResponse\x12)\n\x06record\x18\x01 \x01(\x0b\x32\x19.bookstore.v1.OrderRecord\"4\n\x0fGetOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07wait_ms\x18\x02 \x01(\r\"i\n\x10GetOrderResponse\x12)\n\x06record\x18\x01 \x01(\x0b\x32\x19.bookstore.v1.OrderRecord\x12\x19\n\x0corders_ahead\x18\x02 \x01(\rH\x00\x88\x01\x01\x42\x0f\n\r_orders_ahead\"q\n\x0e\x44\x65queueRequest\x12\x13\n\x0b\x65xecutor_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x16\n\x0eheld_order_ids\x18\x03 \x03(\t\x12\x12\n\nmax_orders\x18\x04 \x01(\r\x12\x0f\n\x07wait_ms\x18\x05 \x01(\r\"t\n\x0c\x43laimedOrder\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.bookstore.v1.QueuedOrder\x12\x10\n\x08position\x18\x02 \x01(\x04\x12(\n\x05\x63lock\x18\x03 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\"R\n\x0f\x44\x65queueResponse\x12\x13\n\x0b\x65nded_below\x18\n \x01(\x04\x12*\n\x06orders\x18\x01 \x03(\x0b\x32\x1a.bookstore.v1.ClaimedOrder\"\xbb\x01\n\x0bOrderResult\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x10\n\x08\x61pproved\x18\x03 \x01(\x08\x12\x19\n\x11\x63onfirmation_code\x18\x04 \x01(\t\x12%\n\x07reasons\x18\x05 \x03(\x0b\x32\x14.bookstore.v1.Reason\x12\r\n\x05story\x18\x06 \x03(\x0c\x12(\n\x05\x63lock\x18\x07 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\"=\n\x0f\x43ompleteRequest\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.bookstore.v1.OrderResult\"\x12\n\x10\x43ompleteResponse\"\x16\n\x14GetQueueStatsRequest\"`\n\x15GetQueueStatsResponse\x12\x0f\n\x07waiting\x18\x01 \x01(\r\x12\x0f\n\x07\x63laimed\x18\x02 \x01(\r\x12\x11\n\tcompleted\x18\x03 \x01(\x04\x12\x12\n\nunrecorded\x18\x04 \x01(\x04\x32\xf3\x03\n\x11OrderQueueService\x12\x46\n\x07\x45nqueue\x12\x1c.bookstore.v1.EnqueueRequest\x1a\x1d.bookstore.v1.EnqueueResponse\x12^\n\x0fRecordRejection\x12$.bookstore.v1.RecordRejectionRequest\x1a%.bookstore.v1.RecordRejectionResponse\x12I\n\x08GetOrder\x12\x1d.bookstore.v1.GetOrderRequest\x1a\x1e.bookstore.v1.GetOrderResponse\x12\x46\n\x07\x44\x65queue\x12\x1c.bookstore.v1.DequeueRequest\x1a\x1d.bookstore.v1.DequeueResponse\x12I\n\x08\x43omplete\x12\x1d.bookstore.v1.CompleteRequest\x1a\x1e.bookstore.v1.CompleteResponse\x12X\n\rGetQueueStats\x12\".bookstore.v1.GetQueueStatsRequest\x1a#.bookstore.v1.GetQueueStatsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1autils/pb/order_queue.proto\x12\x0c\x62ookstore.v1\x1a\x14utils/pb/order.proto\x1a\x1butils/pb/vector_clock.proto\"\xdc\x02\n\x0bQueuedOrder\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\'\n\x05items\x18\x02 \x03(\x0b\x32\x18.bookstore.v1.PricedItem\x12\x16\n\x0eshipping_cents\x18\x03 \x01(\x04\x12\x14\n\x0c\x61mount_cents\x18\x04 \x01(\x04\x12\x33\n\ninstrument\x18\x05 \x01(\x0b\x32\x1f.bookstore.v1.PaymentInstrument\x12+\n\x0fsuggested_books\x18\x06 \x03(\x0b\x32\x12.bookstore.v1.Book\x12\x12\n\nrisk_score\x18\x07 \x01(\r\x12\x15\n\rdiscount_code\x18\x08 \x01(\t\x12(\n\x05\x63lock\x18\t \x01(\x0b\x32\x19.bookstore.v1.VectorClock\x12\x16\n\x0e\x61\x63\x63\x65pted_at_ms\x18\n \x01(\x04\x12\x15\n\rcustomer_hash\x18\x0b \x01(\t\"\xf7\x02\n\x0bOrderRecord\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x1f.bookstore.v1.OrderRecord.State\x12\x10\n\x08position\x18\x03 \x01(\x04\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\x0c\x12(\n\x05order\x18\x05 \x01(\x0b\x32\x19.bookstore.v1.QueuedOrder\x12%\n\x07reasons\x18\x06 \x03(\x0b\x32\x14.bookstore.v1.Reason\x12\x19\n\x11\x63onfirmation_code\x18\x07 \x01(\t\x12\x12\n\nrisk_score\x18\x08 \x01(\r\x12$\n\x06refund\x18\t \x01(\x0b\x32\x14.bookstore.v1.Refund\"Y\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x12\n\x0eSTATE_APPROVED\x10\x02\x12\x12\n\x0eSTATE_REJECTED\x10\x03\"i\n\x06Refund\x12\x10\n\x08operator\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07restock\x18\x03 \x01(\x08\x12\x17\n\x0frequested_at_ms\x18\x04 \x01(\x04\x12\x13\n\x0brefund_code\x18\x05 \x01(\t\"^\n\x0e\x45nqueueRequest\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.bookstore.v1.QueuedOrder\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\x0c\x12\r\n\x05story\x18\x03 \x03(\x0c\"<\n\x0f\x45nqueueResponse\x12)\n\x06record\x18\x01 \x01(\x0b\x32\x19.bookstore.v1.OrderRecord\"\x89\x01\n\x16RecordRejectionRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\x0c\x12%\n\x07reasons\x18\x03 \x03(\x0b\x32\x14.bookstore.v1.Reason\x12\x12\n\nrisk_score\x18\x04 \x01(\r\x12\r\n\x05story\x18\x05 \x03(\x0c\"D\n\x17RecordRejectionResponse\x12)\n\x06record\x18\x01 \x01(\x0b\x32\x19.bookstore.v1.OrderRecord\"4\n\x0fGetOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07wait_ms\x18\x02 \x01(\r\"i\n\x10GetOrderResponse\x12)\n\x06record\x18\x01 \x01(\x0b\x32\x19.bookstore.v1.OrderRecord\x12\x19\n\x0corders_ahead\x18\x02 \x01(\rH\x00\x88\x01\x01\x42\x0f\n\r_orders_ahead\"q\n\x0e\x44\x65queueRequest\x12\x13\n\x0b\x65xecutor_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x16\n\x0eheld_order_ids\x18\x03 \x03(\t\x12\x12\n\nmax_orders\x18\x04 \x01(\r\x12\x0f\n\x07wait_ms\x18\x05 \x01(\r\"t\n\x0c\x43laimedOrder\x12(\n\x05order\x18\x01 \x01(\x0b\x32\x19.bookstore.v1.QueuedOrder\x12\x10\n\x08position\x18\x02 \x01(\x04\x12(\n\x05\x63lock\x18\x03 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\"R\n\x0f\x44\x65queueResponse\x12\x13\n\x0b\x65nded_below\x18\n \x01(\x04\x12*\n\x06orders\x18\x01 \x03(\x0b\x32\x1a.bookstore.v1.ClaimedOrder\"\xbb\x01\n\x0bOrderResult\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x10\n\x08\x61pproved\x18\x03 \x01(\x08\x12\x19\n\x11\x63onfirmation_code\x18\x04 \x01(\t\x12%\n\x07reasons\x18\x05 \x03(\x0b\x32\x14.bookstore.v1.Reason\x12\r\n\x05story\x18\x06 \x03(\x0c\x12(\n\x05\x63lock\x18\x07 \x01(\x0b\x32\x19.bookstore.v1.VectorClock\"=\n\x0f\x43ompleteRequest\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.bookstore.v1.OrderResult\"\x12\n\x10\x43ompleteResponse\"\x16\n\x14GetQueueStatsRequest\"`\n\x15GetQueueStatsResponse\x12\x0f\n\x07waiting\x18\x01 \x01(\r\x12\x0f\n\x07\x63laimed\x18\x02 \x01(\r\x12\x11\n\tcompleted\x18\x03 \x01(\x04\x12\x12\n\nunrecorded\x18\x04 \x01(\x04\x32\xf3\x03\n\x11OrderQueueService\x12\x46\n\x07\x45nqueue\x12\x1c.bookstore.v1.EnqueueRequest\x1a\x1d.bookstore.v1.EnqueueResponse\x12^\n\x0fRecordRejection\x12$.bookstore.v1.RecordRejectionRequest\x1a%.bookstore.v1.RecordRejectionResponse\x12I\n\x08GetOrder\x12\x1d.bookstore.v1.GetOrderRequest\x1a\x1e.bookstore.v1.GetOrderResponse\x12\x46\n\x07\x44\x65queue\x12\x1c.bookstore.v1.DequeueRequest\x1a\x1d.bookstore.v1.DequeueResponse\x12I\n\x08\x43omplete\x12\x1d.bookstore.v1.CompleteRequest\x1a\x1e.bookstore.v1.CompleteResponse\x12X\n\rGetQueueStats\x12\".bookstore.v1.GetQueueStatsRequest\x1a#.bookstore.v1.GetQueueStatsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,37 +36,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUEUEDORDER']._serialized_start=96
   _globals['_QUEUEDORDER']._serialized_end=444
   _globals['_ORDERRECORD']._serialized_start=447
-  _globals['_ORDERRECORD']._serialized_end=784
-  _globals['_ORDERRECORD_STATE']._serialized_start=695
-  _globals['_ORDERRECORD_STATE']._serialized_end=784
-  _globals['_ENQUEUEREQUEST']._serialized_start=786
-  _globals['_ENQUEUEREQUEST']._serialized_end=880
-  _globals['_ENQUEUERESPONSE']._serialized_start=882
-  _globals['_ENQUEUERESPONSE']._serialized_end=942
-  _globals['_RECORDREJECTIONREQUEST']._serialized_start=945
-  _globals['_RECORDREJECTIONREQUEST']._serialized_end=1082
-  _globals['_RECORDREJECTIONRESPONSE']._serialized_start=1084
-  _globals['_RECORDREJECTIONRESPONSE']._serialized_end=1152
-  _globals['_GETORDERREQUEST']._serialized_start=1154
-  _globals['_GETORDERREQUEST']._serialized_end=1206
-  _globals['_GETORDERRESPONSE']._serialized_start=1208
-  _globals['_GETORDERRESPONSE']._serialized_end=1313
-  _globals['_DEQUEUEREQUEST']._serialized_start=1315
-  _globals['_DEQUEUEREQUEST']._serialized_end=1428
-  _globals['_CLAIMEDORDER']._serialized_start=1430
-  _globals['_CLAIMEDORDER']._serialized_end=1546
-  _globals['_DEQUEUERESPONSE']._serialized_start=1548
-  _globals['_DEQUEUERESPONSE']._serialized_end=1630
-  _globals['_ORDERRESULT']._serialized_start=1633
-  _globals['_ORDERRESULT']._serialized_end=1820
-  _globals['_COMPLETEREQUEST']._serialized_start=1822
-  _globals['_COMPLETEREQUEST']._serialized_end=1883
-  _globals['_COMPLETERESPONSE']._serialized_start=1885
-  _globals['_COMPLETERESPONSE']._serialized_end=1903
-  _globals['_GETQUEUESTATSREQUEST']._serialized_start=1905
-  _globals['_GETQUEUESTATSREQUEST']._serialized_end=1927
-  _globals['_GETQUEUESTATSRESPONSE']._serialized_start=1929
-  _globals['_GETQUEUESTATSRESPONSE']._serialized_end=2025
-  _globals['_ORDERQUEUESERVICE']._serialized_start=2028
-  _globals['_ORDERQUEUESERVICE']._serialized_end=2527
+  _globals['_ORDERRECORD']._serialized_end=822
+  _globals['_ORDERRECORD_STATE']._serialized_start=733
+  _globals['_ORDERRECORD_STATE']._serialized_end=822
+  _globals['_REFUND']._serialized_start=824
+  _globals['_REFUND']._serialized_end=929
+  _globals['_ENQUEUEREQUEST']._serialized_start=931
+  _globals['_ENQUEUEREQUEST']._serialized_end=1025
+  _globals['_ENQUEUERESPONSE']._serialized_start=1027
+  _globals['_ENQUEUERESPONSE']._serialized_end=1087
+  _globals['_RECORDREJECTIONREQUEST']._serialized_start=1090
+  _globals['_RECORDREJECTIONREQUEST']._serialized_end=1227
+  _globals['_RECORDREJECTIONRESPONSE']._serialized_start=1229
+  _globals['_RECORDREJECTIONRESPONSE']._serialized_end=1297
+  _globals['_GETORDERREQUEST']._serialized_start=1299
+  _globals['_GETORDERREQUEST']._serialized_end=1351
+  _globals['_GETORDERRESPONSE']._serialized_start=1353
+  _globals['_GETORDERRESPONSE']._serialized_end=1458
+  _globals['_DEQUEUEREQUEST']._serialized_start=1460
+  _globals['_DEQUEUEREQUEST']._serialized_end=1573
+  _globals['_CLAIMEDORDER']._serialized_start=1575
+  _globals['_CLAIMEDORDER']._serialized_end=1691
+  _globals['_DEQUEUERESPONSE']._serialized_start=1693
+  _globals['_DEQUEUERESPONSE']._serialized_end=1775
+  _globals['_ORDERRESULT']._serialized_start=1778
+  _globals['_ORDERRESULT']._serialized_end=1965
+  _globals['_COMPLETEREQUEST']._serialized_start=1967
+  _globals['_COMPLETEREQUEST']._serialized_end=2028
+  _globals['_COMPLETERESPONSE']._serialized_start=2030
+  _globals['_COMPLETERESPONSE']._serialized_end=2048
+  _globals['_GETQUEUESTATSREQUEST']._serialized_start=2050
+  _globals['_GETQUEUESTATSREQUEST']._serialized_end=2072
+  _globals['_GETQUEUESTATSRESPONSE']._serialized_start=2074
+  _globals['_GETQUEUESTATSRESPONSE']._serialized_end=2170
+  _globals['_ORDERQUEUESERVICE']._serialized_start=2173
+  _globals['_ORDERQUEUESERVICE']._serialized_end=2672
 # @@protoc_insertion_point(module_scope)

@@ -110,6 +110,7 @@ class OrderRecord(_message.Message):
     REASONS_FIELD_NUMBER: _builtins.int
     CONFIRMATION_CODE_FIELD_NUMBER: _builtins.int
     RISK_SCORE_FIELD_NUMBER: _builtins.int
+    REFUND_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     state: Global___OrderRecord.State.ValueType
     position: _builtins.int
@@ -127,6 +128,10 @@ class OrderRecord(_message.Message):
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.Reason]:
         """Set when rejected."""
 
+    @_builtins.property
+    def refund(self) -> Global___Refund:
+        """Set when an operator has taken an approved order back."""
+
     def __init__(
         self,
         *,
@@ -138,14 +143,50 @@ class OrderRecord(_message.Message):
         reasons: _abc.Iterable[_order_pb2.Reason] | None = ...,
         confirmation_code: _builtins.str = ...,
         risk_score: _builtins.int = ...,
+        refund: Global___Refund | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "refund", b"refund"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmation_code", b"confirmation_code", "fingerprint", b"fingerprint", "order", b"order", "order_id", b"order_id", "position", b"position", "reasons", b"reasons", "risk_score", b"risk_score", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmation_code", b"confirmation_code", "fingerprint", b"fingerprint", "order", b"order", "order_id", b"order_id", "position", b"position", "reasons", b"reasons", "refund", b"refund", "risk_score", b"risk_score", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OrderRecord: _TypeAlias = OrderRecord  # noqa: Y015
+
+@_typing.final
+class Refund(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    RESTOCK_FIELD_NUMBER: _builtins.int
+    REQUESTED_AT_MS_FIELD_NUMBER: _builtins.int
+    REFUND_CODE_FIELD_NUMBER: _builtins.int
+    operator: _builtins.str
+    """Who asked, and why."""
+    reason: _builtins.str
+    restock: _builtins.bool
+    """Whether the copies return to the shelf."""
+    requested_at_ms: _builtins.int
+    """Unix milliseconds by the clock of the queue's leader: for people."""
+    refund_code: _builtins.str
+    """Payment's; empty until everything is done."""
+    def __init__(
+        self,
+        *,
+        operator: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        restock: _builtins.bool = ...,
+        requested_at_ms: _builtins.int = ...,
+        refund_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operator", b"operator", "reason", b"reason", "refund_code", b"refund_code", "requested_at_ms", b"requested_at_ms", "restock", b"restock"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refund: _TypeAlias = Refund  # noqa: Y015
 
 @_typing.final
 class EnqueueRequest(_message.Message):

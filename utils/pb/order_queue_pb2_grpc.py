@@ -84,7 +84,8 @@ class OrderQueueServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOrder(self, request, context):
-        """Linearizable. NOT_FOUND for an id that the queue does not know.
+        """Linearizable, but for the refund of an approved order, of which a follower may hear later. NOT_FOUND for an id that
+        the queue does not know.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

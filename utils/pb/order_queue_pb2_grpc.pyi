@@ -19,7 +19,9 @@ class OrderQueueServiceStub:
     RecordRejection: _aio.UnaryUnaryMultiCallable[_order_queue_pb2.RecordRejectionRequest, _order_queue_pb2.RecordRejectionResponse]
     """A rejection by verification, kept so that a retry gets the same answer. Idempotent by order id."""
     GetOrder: _aio.UnaryUnaryMultiCallable[_order_queue_pb2.GetOrderRequest, _order_queue_pb2.GetOrderResponse]
-    """Linearizable. NOT_FOUND for an id that the queue does not know."""
+    """Linearizable, but for the refund of an approved order, of which a follower may hear later. NOT_FOUND for an id that
+    the queue does not know.
+    """
     Dequeue: _aio.UnaryUnaryMultiCallable[_order_queue_pb2.DequeueRequest, _order_queue_pb2.DequeueResponse]
     """FAILED_PRECONDITION for an epoch below the highest seen."""
     Complete: _aio.UnaryUnaryMultiCallable[_order_queue_pb2.CompleteRequest, _order_queue_pb2.CompleteResponse]
@@ -49,7 +51,9 @@ class OrderQueueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_queue_pb2.GetOrderRequest,
         context: _aio.ServicerContext[_order_queue_pb2.GetOrderRequest, _abc.Awaitable[_order_queue_pb2.GetOrderResponse]],
     ) -> _abc.Awaitable[_order_queue_pb2.GetOrderResponse]:
-        """Linearizable. NOT_FOUND for an id that the queue does not know."""
+        """Linearizable, but for the refund of an approved order, of which a follower may hear later. NOT_FOUND for an id that
+        the queue does not know.
+        """
 
     @_abc_1.abstractmethod
     def Dequeue(

@@ -12,10 +12,11 @@ from typing import Any
 
 from order_executor.consensus_election import ConsensusElection
 from order_executor.node import DATABASE, PAYMENT, ExecutorNode
-from order_executor.ports import Claimed, Election, OrderQueue, OrderResult, Participant
+from order_executor.ports import Claimed, Election, OrderQueue, OrderResult, Participant, UnfinishedRefund
+from utils.clocks.story import Story
 from utils.two_phase_commit.actions import OrderDecision
 from utils.two_phase_commit.decision_log import Command
-from utils.two_phase_commit.messages import Acknowledgement, Decision, Transaction, Vote
+from utils.two_phase_commit.messages import Acknowledgement, Compensated, Compensation, Decision, Transaction, Vote
 
 
 class CrashPoint(enum.StrEnum):
@@ -99,6 +100,9 @@ class _CrashingParticipant:
             await self._first_only(lambda: self._inner.decide(decisions))
         return await self._inner.decide(decisions)
 
+    async def compensate(self, compensation: Compensation) -> Compensated:
+        return await self._inner.compensate(compensation)
+
     async def _first_only(self, call: Callable[[], Awaitable[Any]]) -> None:
         """The other one hears nothing before the crash."""
         if self._name != self._trap.first:
@@ -120,6 +124,14 @@ class _CrashingQueue:
         done = await self._inner.complete(results)
         await self._trap.spring(CrashPoint.COMPLETED)
         return done
+
+    async def poll_refunds(
+        self, held_order_ids: Sequence[str], max_refunds: int, wait_s: float
+    ) -> Sequence[UnfinishedRefund]:
+        return await self._inner.poll_refunds(held_order_ids, max_refunds, wait_s)
+
+    async def complete_refund(self, order_id: str, refund_code: str, story: Story) -> None:
+        await self._inner.complete_refund(order_id, refund_code, story)
 
 
 def install(node: ExecutorNode, trap: Trap) -> None:

@@ -9,7 +9,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from order_queue import record_store
-from order_queue.commands import encode
+from order_queue.commands import Command, CompleteRefund, RequestRefund, encode
 from order_queue.order_record import OrderRecord
 from order_queue.record_store import RecordStore
 from tests.support.postgres import PostgresServer
@@ -60,6 +60,8 @@ async def test_an_order_is_kept_with_all_that_is_known_of_it(postgres: PostgresS
         "clock": {"transaction_verification": 3, "fraud_detection": 2, "suggestions": 1},
         "customer_hash": "c0ffee00" * 4,
         "accepted_at": datetime.fromtimestamp(1_900_000_000, UTC),
+        "refund": None,
+        "changed_index": 3,
     }
     assert rejected["state"] == "rejected"
     assert [reason["code"] for reason in rejected["reasons"]] == ["out_of_stock"]
@@ -85,6 +87,24 @@ async def test_what_was_written_can_be_read(postgres: PostgresServer) -> None:
     await store.write(records)
     assert [await store.read(record.order_id) for record in records] == records
     assert await store.read(words.order_id(99)) is None
+    await store.close()
+
+
+async def test_a_refund_is_written_over_what_was_there_and_nothing_older_over_it(postgres: PostgresServer) -> None:
+    machine = words.machine()
+    refund = RequestRefund(words.order_id(1), "ada", "The parcel was lost.", True, 1_900_000_000_000, words.BOUNDS)
+    versions: list[OrderRecord] = []
+    history: list[Command] = [words.enqueue(1), words.complete(words.approved(1)), refund]
+    for index, command in enumerate([*history, CompleteRefund(words.order_id(1), "REF-1")], 1):
+        machine.apply(index, encode(command))
+        versions += machine.first_unrecorded(1)
+    store = RecordStore(postgres.dsn)
+    await store.write(versions)
+    assert await store.read(words.order_id(1)) == versions[-1]
+    # A leader that was stopped for long comes back.
+    for older in versions[:-1]:
+        await store.write([older])
+        assert await store.read(words.order_id(1)) == versions[-1]
     await store.close()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from orchestrator.ports import OrderRecord, OrderState
+from orchestrator.ports import OrderRecord, OrderState, Refund
 from orchestrator.story import Claim, OrderStory
 from tests.support.shiviz import parse
 from tests.unit.orchestrator.api import check_answer
@@ -102,6 +102,21 @@ def test_an_ended_order_has_nothing_pending(shop: Shop) -> None:
     told = trace(shop, ended)
     assert (told["pending"], told["confirmationCode"]) == ([], CODE)
     assert "which executor claimed the order: only the queue's leader of that time knew" in told["unrecorded"]
+
+
+@pytest.mark.parametrize("code", ["", "REF-1"])
+def test_a_refund_is_part_of_the_story(shop: Shop, code: str) -> None:
+    refund = Refund("The parcel was lost.", 1_900_000_000_000, code)
+    record = OrderRecord(ORDER_ID, OrderState.APPROVED, order=ORDER, confirmation_code=CODE, refund=refund)
+    told = trace(shop, msgspec.structs.replace(COMMITTING, record=record, claim=None))
+    assert told["status"] == "Order Approved"
+    assert told["pending"] == ([] if code else ["an executor carries the refund out"])
+    assert told["refund"] == {
+        "status": "REFUNDED" if code else "REQUESTED",
+        "reason": "The parcel was lost.",
+        "requestedAt": "2030-03-17T17:46:40+00:00",
+        **({"refundCode": code} if code else {}),
+    }
 
 
 def test_a_rejection_by_verification_has_a_story_too(shop: Shop) -> None:

@@ -22,6 +22,8 @@ from utils.two_phase_commit.convert import attempt_to_proto, resolution_from_pro
 from utils.two_phase_commit.messages import (
     Acknowledgement,
     Attempt,
+    Compensated,
+    Compensation,
     Decision,
     ResolutionKind,
     Transaction,
@@ -50,6 +52,9 @@ class Lingering:
 
     async def decide(self, decisions: Sequence[Decision]) -> list[Acknowledgement]:
         return await asyncio.shield(self._send(self._decide(decisions)))
+
+    async def compensate(self, compensation: Compensation) -> Compensated:
+        return await asyncio.shield(self._send(self._double.compensate(compensation)))
 
     def _send(self, call: Coroutine[None, None, _Answer]) -> asyncio.Task[_Answer]:
         task = asyncio.create_task(call)

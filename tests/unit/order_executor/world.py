@@ -3,10 +3,20 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from order_executor.ports import Claimed, ClaimedOrder, OrderResult
+from order_executor.ports import Claimed, ClaimedOrder, OrderResult, UnfinishedRefund
+from utils.clocks.story import Story
 from utils.domain.order import PaymentInstrument, PaymentMethod, PricedItem, QueuedOrder, Reason
 from utils.rpc.errors import FailedPrecondition, InvalidArgument, Unavailable
-from utils.two_phase_commit.messages import Acknowledgement, Attempt, Decision, Transaction, Vote, VoteKind
+from utils.two_phase_commit.messages import (
+    Acknowledgement,
+    Attempt,
+    Compensated,
+    Compensation,
+    Decision,
+    Transaction,
+    Vote,
+    VoteKind,
+)
 from utils.two_phase_commit.participant import Participant, Phase, Verdict
 
 PRICE_CENTS = 1_000
@@ -45,6 +55,7 @@ class Shelf:
         self.stock = stock
         self.reserved: dict[str, dict[str, int]] = {}
         self.sold: dict[str, dict[str, int]] = {}
+        self.restocked: set[str] = set()
 
     def hold(self, attempt: Attempt, work: Transaction) -> Verdict:
         wanted = {item.title: item.quantity for item in work.items}
@@ -68,6 +79,15 @@ class Shelf:
     def release(self, attempt: Attempt, work: Transaction) -> None:
         del self.reserved[attempt.order_id]
 
+    def compensate(self, order_id: str) -> Compensated:
+        if order_id not in self.sold:
+            raise FailedPrecondition("nothing was sold")
+        if order_id not in self.restocked:
+            self.restocked.add(order_id)
+            for title, quantity in self.sold[order_id].items():
+                self.stock[title] += quantity
+        return Compensated()
+
 
 class Till:
     """Payment's business: amounts are held, captured or voided; some customers' are declined."""
@@ -76,6 +96,7 @@ class Till:
         self.declined = declined
         self.held: dict[str, int] = {}
         self.captured: dict[str, int] = {}
+        self.refunded: set[str] = set()
 
     def hold(self, attempt: Attempt, work: Transaction) -> Verdict:
         if attempt.order_id in self.declined:
@@ -91,11 +112,18 @@ class Till:
     def release(self, attempt: Attempt, work: Transaction) -> None:
         del self.held[attempt.order_id]
 
+    def compensate(self, order_id: str) -> Compensated:
+        if order_id not in self.captured:
+            raise FailedPrecondition("nothing was captured")
+        self.refunded.add(order_id)
+        return Compensated(f"REF-{order_id[-4:]}")
+
 
 class ParticipantDouble:
     """A real participant core whose journal is this object: it survives its `away`, and what listeners do."""
 
     def __init__(self, business: Shelf | Till) -> None:
+        self.business = business
         self.core: Participant[Transaction] = Participant(business, host=type(business).__name__)
         self.is_away = False
         self.calls = 0
@@ -103,6 +131,9 @@ class ParticipantDouble:
         # Called with "prepare" or "decide" and what came: before it is acted on, and before the answer leaves.
         self.on_arrival: Listener | None = None
         self.on_answer: Listener | None = None
+        # Likewise, with the order's id.
+        self.on_compensation: Callable[[str], Awaitable[None]] | None = None
+        self.on_compensated: Callable[[str], Awaitable[None]] | None = None
         self.poison: frozenset[str] = frozenset()
 
     async def prepare(self, transactions: Sequence[Transaction], finished_below: int) -> list[Vote]:
@@ -123,6 +154,17 @@ class ParticipantDouble:
         acknowledgements = [self.core.decide(decision) for decision in decisions]
         await self._answer("decide", decisions)
         return acknowledgements
+
+    async def compensate(self, compensation: Compensation) -> Compensated:
+        await asyncio.sleep(0.001)
+        if self.on_compensation is not None:
+            await self.on_compensation(compensation.order_id)
+        if self.is_away:
+            raise Unavailable("away")
+        compensated = self.business.compensate(compensation.order_id)
+        if self.on_compensated is not None:
+            await self.on_compensated(compensation.order_id)
+        return compensated
 
     def phases(self) -> dict[str, Phase]:
         return {order_id: record.phase for order_id, record in self.core.records.items()}
@@ -156,7 +198,12 @@ class QueueDouble:
         self.is_away = False
         self.forgets_claims = False
         self.on_complete: Callable[[Sequence[OrderResult]], Awaitable[None]] | None = None
+        self.on_complete_refund: Callable[[str], Awaitable[None]] | None = None
+        # The code of each that is done.
+        self.refunds: dict[str, str | None] = {}
+        self.lost_copies: set[str] = set()
         self._arrived = asyncio.Event()
+        self._requested = asyncio.Event()
 
     def put(self, *orders: QueuedOrder) -> None:
         for order in orders:
@@ -210,6 +257,48 @@ class QueueDouble:
                 self.conflicts.append(result)
         return [None] * len(results)
 
+    def request_refund(self, order_id: str, *, restock: bool = True) -> None:
+        self.refunds.setdefault(order_id, None)
+        if not restock:
+            self.lost_copies.add(order_id)
+        self._requested.set()
+
+    async def poll_refunds(
+        self, held_order_ids: Sequence[str], max_refunds: int, wait_s: float
+    ) -> list[UnfinishedRefund]:
+        await asyncio.sleep(0.001)
+        if self.is_away:
+            raise Unavailable("away")
+        self._requested.clear()
+        if not (found := self._unfinished_refunds(held_order_ids)):
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._requested.wait()
+            except TimeoutError:
+                return []
+            found = self._unfinished_refunds(held_order_ids)
+        return found[:max_refunds]
+
+    async def complete_refund(self, order_id: str, refund_code: str, story: Story) -> None:
+        if self.on_complete_refund is not None:
+            await self.on_complete_refund(order_id)
+        await asyncio.sleep(0.001)
+        if self.is_away:
+            raise Unavailable("away")
+        assert self.refunds[order_id] in (None, refund_code)
+        self.refunds[order_id] = refund_code
+
+    def _unfinished_refunds(self, held_order_ids: Sequence[str]) -> list[UnfinishedRefund]:
+        return [
+            UnfinishedRefund(
+                Compensation(order_id, claimed.position, claimed.order.items, claimed.order.amount_cents),
+                order_id not in self.lost_copies,
+            )
+            for order_id, code in self.refunds.items()
+            if code is None and order_id not in held_order_ids
+            for claimed in (self.orders[order_id],)
+        ]
+
     def _free(self, claims: frozenset[str]) -> list[ClaimedOrder]:
         return [
             claimed
@@ -238,8 +327,11 @@ class World:
         approved = {order_id for order_id, result in self.queue.results.items() if result.approved}
         assert self.shelf.sold.keys() == approved
         assert self.till.captured == {order_id: self.queue.orders[order_id].order.amount_cents for order_id in approved}
+        assert self.till.refunded == {order_id for order_id, code in self.queue.refunds.items() if code is not None}
+        assert self.shelf.restocked == self.till.refunded - self.queue.lost_copies
         for title, initial in self.initial_stock.items():
-            sold = sum(copies.get(title, 0) for copies in self.shelf.sold.values())
+            gone = self.shelf.sold.keys() - self.shelf.restocked
+            sold = sum(self.shelf.sold[order_id].get(title, 0) for order_id in gone)
             assert self.shelf.stock[title] == initial - sold
             assert self.shelf.stock[title] >= 0
         for result in self.queue.results.values():
