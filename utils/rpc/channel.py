@@ -58,7 +58,8 @@ class Channel:
         if trouble := self._credentials.trouble():
             raise Unavailable(f"{method} was not called: {trouble}")
         count("rpc.client.calls")
-        if self._version is not self._credentials.version:
+        silent = self._stream is not None and self._stream.fell_silent
+        if silent or self._version is not self._credentials.version:
             self._replace()
         if self._stream is None or self._stream.ended:
             self._stream = _Stream(self.address, self._exchange())
@@ -79,7 +80,11 @@ class Channel:
         self._exchange = multiplex_pb2_grpc.MultiplexServiceStub(self._grpc_channel).Exchange
 
     def _replace(self) -> None:
-        """Credentials are renewed: new calls go over a new connection, and those in progress end on theirs."""
+        """New calls go over a new connection, and those in progress end on theirs.
+
+        For renewed credentials, and for a connection that may lead nowhere: when one of its ends has moved to another
+        address, TCP would say so a quarter of an hour later.
+        """
         task = asyncio.create_task(_end(self._stream, self._grpc_channel))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
@@ -108,6 +113,7 @@ class _Stream:
         self._outbox: Outbox[multiplex_pb2.CallBatch] = Outbox()
         self._heard_at = asyncio.get_running_loop().time()
         self.ended = False
+        self.fell_silent = False
         self._task = asyncio.create_task(self._run())
 
     async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
@@ -198,5 +204,6 @@ class _Stream:
             if late:
                 self._heard_at = loop.time()
             if loop.time() - self._heard_at > SILENCE_S_MAX:
+                self.fell_silent = True
                 raise Unavailable(f"silent for {SILENCE_S_MAX} s")
             self._outbox.put(multiplex_pb2.CallBatch(ping=number))

@@ -37,6 +37,8 @@ class ClusterChannel:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         attempt = 0
+        # A leader's own address may lead nowhere from here: it is followed once.
+        astray: set[str] = set()
         error: ServiceError = Unavailable(f"{method}: no time was left to find a leader")
         while (remaining := deadline - loop.time()) > 0:
             target = self._target
@@ -48,7 +50,9 @@ class ClusterChannel:
             except Unavailable as failure:
                 error = failure
                 leader = failure.leader_address if isinstance(failure, NotLeader) else None
-                self._turn_from(target, leader)
+                if not isinstance(failure, NotLeader):
+                    astray.add(target)
+                self._turn_from(target, None if leader in astray else leader)
             attempt += 1
             # A redirect to a leader is followed at once, but not round in circles.
             if self._target != leader or attempt > len(self._channels):

@@ -49,6 +49,41 @@ def stub_of(channel: object) -> payment_pb2_grpc.PaymentServiceStub:
     return payment_pb2_grpc.PaymentServiceStub(channel)  # type: ignore[arg-type]
 
 
+class Relay:
+    """In front of a server. Connections that were there when it moves hang for ever; later ones do not."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._moves = 0
+        self._ends: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> asyncio.Server:
+        return await asyncio.start_server(self._connected, "127.0.0.1", 0)
+
+    def move(self) -> None:
+        self._moves += 1
+
+    async def close(self) -> None:
+        for end in self._ends:
+            end.close()
+        await asyncio.gather(*(end.wait_closed() for end in self._ends), return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reader_beyond, writer_beyond = await asyncio.open_connection("127.0.0.1", self._port)
+        self._ends += writer, writer_beyond
+        moves = self._moves
+        await asyncio.gather(
+            self._pump(reader, writer_beyond, moves),
+            self._pump(reader_beyond, writer, moves),
+        )
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, moves: int) -> None:
+        while data := await source.read(65_536):
+            if moves == self._moves:
+                sink.write(data)
+        sink.close()
+
+
 async def test_call_returns_the_response(channel: Channel) -> None:
     response = await stub_of(channel).GetPayment(Get(order_id="a"), timeout=5)
     assert response.order_id == "a"
@@ -201,3 +236,20 @@ async def test_a_server_that_stops_lets_calls_in_progress_end(double: PaymentDou
     await asyncio.wait_for(call, 5)
     await asyncio.wait_for(stop, 10)
     await channel.close()
+
+
+async def test_connection_that_leads_nowhere_any_more_is_left_for_a_new_one(
+    double: PaymentDouble, server: RpcServer
+) -> None:
+    """As when a container gets another address while it runs: nothing closes what it had open."""
+    relay = Relay(server.port)
+    async with await relay.start() as front:
+        channel = Channel(f"127.0.0.1:{front.sockets[0].getsockname()[1]}")
+        await stub_of(channel).GetPayment(Get(order_id="before"), timeout=20)
+        relay.move()
+        with pytest.raises(errors.Unavailable, match="silent"):
+            await stub_of(channel).GetPayment(Get(order_id="lost"), timeout=20)
+        answer = await stub_of(channel).GetPayment(Get(order_id="after"), timeout=20)
+        assert answer.order_id == "after"
+        await channel.close()
+        await relay.close()

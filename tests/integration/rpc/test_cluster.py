@@ -55,6 +55,17 @@ async def test_leader_outside_the_known_addresses_is_reached_by_its_redirect(clu
     await channel.close()
 
 
+async def test_leader_whose_own_address_leads_nowhere_is_found_at_the_one_that_is_known(
+    cluster: Cluster, channel: ClusterChannel
+) -> None:
+    """As containers tell it to the host: their names mean nothing there, and their ports are published."""
+    cluster.elect(2)
+    for follower in cluster.doubles[:2]:
+        follower.error = errors.NotLeader("not me", leader_address="localhost:9")
+    await stub_of(channel).GetPayment(Get(), timeout=20)
+    assert cluster.doubles[2].calls == 1
+
+
 async def test_dead_node_is_passed_by(cluster: Cluster, channel: ClusterChannel) -> None:
     cluster.elect(1)
     await cluster.servers[0].stop(0)
