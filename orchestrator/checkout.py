@@ -3,6 +3,7 @@
 Knows neither HTTP nor gRPC. What it must never do: say "rejected" for a fault of ours, or accept an order twice.
 """
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +35,9 @@ log = get_logger()
 
 # One try of a call to the queue, which finds a new leader by itself within this time.
 _TRY_S: Final = 3.0
+# A service that verifies may only be restarting: how often, and how far apart, an order is brought to it again.
+_VERIFY_TRIES: Final = 20
+_VERIFY_AGAIN_S: Final = 0.5
 # A rejection that has no key is told even if the queue cannot keep it: nobody can ask for the same order again.
 _COURTESY_S: Final = 1.0
 # One long poll; the server may die during it, so it is not the whole wait.
@@ -180,13 +184,25 @@ class Checkout:
     def _run(self, ticket: Ticket, request: CheckoutRequest, fingerprint: bytes) -> OrderRecord:
         order_id = ticket.order_id
         priced = self._price(order_id, request)
-        verdict = self._verifier.verify(priced, timeout_s=ticket.accept_by.remaining_s())
+        verdict = self._verify(ticket, priced)
         if verdict.reasons:
             log.info("rejected", order_id=order_id, reasons=[reason.code for reason in verdict.reasons])
             return self._reject(ticket, fingerprint, verdict)
         record = self._enqueue(_accepted(priced, verdict), fingerprint, verdict.story, ticket.accept_by)
         log.info("accepted", order_id=order_id, amount_cents=priced.amount_cents, clock=verdict.clock.entries)
         return _same_body(record, fingerprint)
+
+    def _verify(self, ticket: Ticket, priced: PricedCheckout) -> Verdict:
+        """Each try is a run of its own, so that what is left of the one before changes nothing."""
+        for attempt in itertools.count(1):
+            try:
+                return self._verifier.verify(priced, timeout_s=ticket.accept_by.remaining_s())
+            except ComponentUnavailable:
+                # What is left must suffice for the queue.
+                if attempt == _VERIFY_TRIES or ticket.accept_by.remaining_s() <= _VERIFY_AGAIN_S + _TRY_S:
+                    raise
+                self._sleep(_VERIFY_AGAIN_S)
+        raise AssertionError("counting has no end")
 
     def _price(self, order_id: str, request: CheckoutRequest) -> PricedCheckout:
         prices = {item.title: self._prices.price_cents(item.title) for item in request.items}

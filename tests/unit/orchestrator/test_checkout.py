@@ -144,6 +144,26 @@ def test_what_could_not_be_verified_is_neither_accepted_nor_remembered() -> None
     assert shop.order("key").state is OrderState.PENDING
 
 
+def test_an_order_is_carried_over_the_restart_of_a_service_that_verifies() -> None:
+    shop = Shop()
+
+    def is_back_after_a_second() -> None:
+        gone = sum(shop.pauses) < 1
+        shop.verifier.failure = ComponentUnavailable("fraud detection is away") if gone else None
+
+    shop.verifier.meanwhile = is_back_after_a_second
+    assert shop.order("key").state is OrderState.PENDING
+    assert len(shop.verifier.orders) == 3
+
+
+def test_a_service_that_stays_away_is_waited_for_ten_seconds() -> None:
+    shop = Shop()
+    shop.verifier.failure = ComponentUnavailable("fraud detection is away")
+    with pytest.raises(ComponentUnavailable):
+        shop.order()
+    assert 8 < sum(shop.pauses) < 12
+
+
 @pytest.mark.parametrize("error", [GONE, DeadlineExceeded("late")])
 def test_an_enqueue_of_unknown_outcome_is_sent_again_and_makes_one_order(error: Exception) -> None:
     shop = Shop()
