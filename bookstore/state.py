@@ -25,12 +25,16 @@ class ProcessState(msgspec.Struct, frozen=True):
 
 
 class SystemState(msgspec.Struct, frozen=True):
-    """`ready` once every process has been healthy at the same time; `pid` is the supervisor's."""
+    """`ready` once every process has been healthy at the same time; `pid` is the supervisor's.
+
+    `tls_dir`: of the files with which an operator calls (utils.identity.files); empty where all speak in clear text.
+    """
 
     pid: int
     ready: bool
     page: str
     processes: tuple[ProcessState, ...]
+    tls_dir: str = ""
 
     def process(self, name: str) -> ProcessState:
         return next(process for process in self.processes if process.name == name)

@@ -12,6 +12,7 @@ import msgspec
 from rich.console import Console
 
 from bookstore import postgres, state
+from bookstore.certificates import Certificates, Switch, call_as, without
 from bookstore.health import Prober
 from bookstore.supervisor import Supervised, Supervisor, tail
 from bookstore.system import (
@@ -19,6 +20,7 @@ from bookstore.system import (
     CLUSTER_NODES_MAX,
     DB_NODES,
     PAGE,
+    ProcessSpec,
     SettingsByProcess,
     free_ports,
     ports_in_use,
@@ -26,6 +28,7 @@ from bookstore.system import (
     usual_ports,
 )
 from bookstore.table import process_table
+from utils.config import ConfigError, from_environment
 
 # A cluster that cannot write its log steps down; better to say so before it starts.
 DISK_BYTES_MIN = 500 * 1024 * 1024
@@ -115,11 +118,23 @@ async def _run(data_directory: Path, ports: Mapping[str, int], own_settings: Set
     except postgres.PostgresError as error:
         raise CannotStart(str(error)) from error
     specs += processes(data_directory, ports, database_url, own_settings)
+    certificates = _certificates(data_directory, specs)
+    specs = [certificates.told_to(spec) if certificates else without(spec) for spec in specs]
+    tls_dir = str(certificates.operators) if certificates else ""
+    call_as(tls_dir)
     prober = Prober(database_url)
     supervisor = Supervisor(specs, data_directory / "logs", prober, changed.set)
     reporter = asyncio.create_task(
-        _report(supervisor, changed, data_directory, f"http://localhost:{ports[PAGE]}", started_at)
+        _report(
+            supervisor,
+            changed,
+            data_directory,
+            page=f"http://localhost:{ports[PAGE]}",
+            tls_dir=tls_dir,
+            started_at=started_at,
+        )
     )
+    renewing = asyncio.create_task(certificates.keep()) if certificates else None
     supervisor.start()
     try:
         stopped = asyncio.create_task(stopping.wait())
@@ -128,6 +143,8 @@ async def _run(data_directory: Path, ports: Mapping[str, int], own_settings: Set
             reporter.result()
     finally:
         reporter.cancel()
+        if renewing is not None:
+            renewing.cancel()
         console.print("Stopping...")
         await supervisor.stop()
         await prober.close()
@@ -135,11 +152,25 @@ async def _run(data_directory: Path, ports: Mapping[str, int], own_settings: Set
         console.print("Stopped. Orders and stock are kept: `make up` goes on with them, `make reset` deletes them.")
 
 
+def _certificates(data_directory: Path, specs: list[ProcessSpec]) -> Certificates | None:
+    """For MUTUAL_TLS=on: the processes have theirs when this returns."""
+    try:
+        if not from_environment(Switch).is_on:
+            return None
+    except ConfigError as error:
+        raise CannotStart(str(error)) from None
+    certificates = Certificates(data_directory / "identity", specs)
+    certificates.give()
+    return certificates
+
+
 async def _report(
     supervisor: Supervisor,
     changed: asyncio.Event,
     data_directory: Path,
+    *,
     page: str,
+    tls_dir: str,
     started_at: float,
 ) -> None:
     """Shows progress, then restarts; keeps the state file true."""
@@ -154,7 +185,7 @@ async def _report(
         changed.clear()
         now = list(supervisor.processes.values())
         ready = ready or supervisor.all_healthy
-        state.write_state(data_directory, _snapshot(now, page, ready=ready))
+        state.write_state(data_directory, _snapshot(now, page, tls_dir, ready=ready))
         for process in now:
             if process.restarts > shown_restarts[process.spec.name]:
                 # The first time, then ever more seldom.
@@ -172,13 +203,13 @@ async def _report(
             console.print(f"  {healthy:2} of {len(now)} healthy" + (f", waiting for {some}" if waiting else ""))
             shown_healthy = healthy
         if supervisor.all_healthy:
-            console.print(process_table(_snapshot(now, page, ready=True)))
+            console.print(process_table(_snapshot(now, page, tls_dir, ready=True)))
             console.print(
                 f"[bold green]Ready in {loop.time() - started_at:.1f} s:[/] open [bold]{page}[/]  (Ctrl-C stops)"
             )
 
 
-def _snapshot(now: list[Supervised], page: str, *, ready: bool) -> state.SystemState:
+def _snapshot(now: list[Supervised], page: str, tls_dir: str, *, ready: bool) -> state.SystemState:
     return state.SystemState(
         pid=os.getpid(),
         ready=ready,
@@ -187,6 +218,7 @@ def _snapshot(now: list[Supervised], page: str, *, ready: bool) -> state.SystemS
             state.ProcessState(process.spec.name, process.spec.port, process.pid, process.healthy, process.restarts)
             for process in now
         ),
+        tls_dir=tls_dir,
     )
 
 

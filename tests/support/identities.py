@@ -1,5 +1,6 @@
 """Certificates for processes of a test: an authority of its own, and whoever it names."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,10 +29,30 @@ class Identities:
         return MutualTls(TlsFiles(self.files_of(name)))
 
     def renew(self) -> None:
-        """New certificates for all, whether they are due or not."""
+        """New certificates for all that were asked for, whether they are due or not."""
         for member in self._members.values():
             (self.directory / member.identity.node_id / "cert.pem").unlink()
         distribute(self.authorities, self._members.values(), self.directory)
+
+    def replace_authority(self) -> Iterator[str]:
+        """Each step leaves everybody able to talk to everybody; yields what it was."""
+        self.renew()
+        yield "certificates are renewed"
+        first = self.authorities.signer.name
+        self.authorities.overlap = timedelta(hours=1)
+        self.authorities.replace()
+        self.renew()
+        assert self.authorities.signer.name == first
+        yield "another authority is trusted, too"
+        self.authorities.overlap = timedelta(0)
+        self.renew()
+        assert self.authorities.signer.name != first
+        yield "it signs"
+        oldest = min((self.directory / "authority").glob("authority-*.pem"))
+        oldest.unlink()
+        self.renew()
+        assert self.authorities.bundle.count(b"BEGIN") == 1
+        yield "it alone is trusted"
 
     def expiring(self, name: str, in_s: float) -> MutualTls:
         """Of the same authority: what this process has shortly before its certificate expires."""

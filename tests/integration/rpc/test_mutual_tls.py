@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -23,7 +22,6 @@ from utils.rpc.transport import CLEAR_TEXT, Credentials, credentials_from, open_
 
 Get = payment_pb2.GetPaymentRequest
 OPERATOR = "operator/operator"
-NONE, OVERLAP = timedelta(0), timedelta(hours=1)
 
 
 @pytest.fixture
@@ -255,22 +253,8 @@ async def test_certificates_and_authority_are_replaced_while_calls_flow_and_none
     await asyncio.wait_for(double.entered.wait(), 10)
     calls = Calls(channel)
     await calls.go_on()
-    identities.renew()
-    await calls.go_on()
-    # Two authorities are trusted, then the second signs, then it is the only one.
-    identities.authorities.overlap = OVERLAP
-    first = identities.authorities.signer.name
-    identities.authorities.replace()
-    identities.renew()
-    assert identities.authorities.signer.name == first
-    await calls.go_on()
-    identities.authorities.overlap = NONE
-    identities.renew()
-    assert identities.authorities.signer.name != first
-    await calls.go_on()
-    (identities.directory / "authority/authority-1.pem").unlink()
-    identities.renew()
-    await calls.go_on()
+    for _ in identities.replace_authority():
+        await calls.go_on()
     double.release()
     assert (await long).order_id == "long"
     await calls.end()
@@ -281,7 +265,6 @@ async def test_certificates_and_authority_are_replaced_while_calls_flow_and_none
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub_of(before).GetPayment(Get(), timeout=10)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert len(TlsFiles(identities.files_of(OPERATOR)).current().trusted_pem) < 2 * len(old.trusted_pem)
 
 
 async def test_files_that_are_half_replaced_are_not_used(server: RpcServer, identities: Identities) -> None:
