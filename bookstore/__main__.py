@@ -1,4 +1,4 @@
-"""The bookstore as local processes: python -m bookstore up | down | status | reset | db | cluster."""
+"""The bookstore as local processes: python -m bookstore up | down | status | reset | db | cluster | orders."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from bookstore import cluster, database, state, up
+from bookstore import cluster, database, orders, state, up
 from bookstore.memory import memory_by_process
 from bookstore.table import process_table
 
@@ -38,6 +38,7 @@ def main() -> None:
     commands.add_parser("reset", help="stop the bookstore and delete its data")
     database.add_parser(commands)
     cluster.add_parser(commands)
+    orders.add_parser(commands)
     arguments = parser.parse_args()
     data_directory = arguments.data_dir.resolve()
     match arguments.command:
@@ -51,6 +52,8 @@ def main() -> None:
             database.run(data_directory, arguments)
         case "cluster":
             cluster.run(data_directory, arguments)
+        case "orders":
+            orders.run(data_directory, arguments)
         case "reset":
             _down(data_directory)
             shutil.rmtree(data_directory, ignore_errors=True)

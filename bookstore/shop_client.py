@@ -77,19 +77,26 @@ async def _with_channel(make: Callable[[], Channel | DatabaseClient], use: Calla
 
 
 def captures(system: RunningSystem) -> dict[str, int]:
-    """What payment has captured: cents by order id."""
+    """What payment has captured, refunded or not: cents by order id."""
+    return {capture.order_id: capture.amount_cents for capture in _captures(system)}
 
-    async def read(channel: Any) -> dict[str, int]:
+
+def refunds(system: RunningSystem) -> dict[str, str]:
+    """What payment has refunded: the refund's code by order id."""
+    return {capture.order_id: capture.refund_code for capture in _captures(system) if capture.refund_code}
+
+
+def _captures(system: RunningSystem) -> list[payment_pb2.Capture]:
+    async def read(channel: Any) -> list[payment_pb2.Capture]:
         stub = payment_pb2_grpc.PaymentServiceStub(channel)
-        amounts: dict[str, int] = {}
-        after = ""
+        found: list[payment_pb2.Capture] = []
         while True:
+            after = found[-1].order_id if found else ""
             request = payment_pb2.ListCapturesRequest(after_order_id=after, max_captures=500)
             page = await stub.ListCaptures(request, timeout=RPC_TIMEOUT_S)
             if not page.captures:
-                return amounts
-            amounts |= {capture.order_id: capture.amount_cents for capture in page.captures}
-            after = page.captures[-1].order_id
+                return found
+            found += page.captures
 
     return runtime().run(_with_channel(lambda: Channel(system.address(PAYMENT)), read))
 
