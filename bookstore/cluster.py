@@ -25,7 +25,7 @@ from rich.table import Table
 from bookstore.nodes import add_nodes_option, addressed_nodes
 from utils.pb import raft_pb2, raft_pb2_grpc
 from utils.rpc.channel import Channel
-from utils.rpc.errors import DeadlineExceeded, ServiceError, Unavailable
+from utils.rpc.errors import DeadlineExceeded, ServiceError, Unavailable, Unimplemented
 
 CLUSTERS = ("order_queue", "order_executor", "db_node")
 TIMEOUT_S = 15.0
@@ -201,6 +201,10 @@ class _Cluster:
         try:
             description: Description = await self._stub(address).DescribeCluster(
                 raft_pb2.DescribeClusterRequest(), timeout=_LOOK_TIMEOUT_S
+            )
+        except Unimplemented:
+            sys.exit(
+                f"{address} is no node of a Raft cluster: it elects by Bully, or its log is in etcd (docs/engines.md)"
             )
         except ServiceError:
             return None

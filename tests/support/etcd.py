@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -45,7 +45,7 @@ class EtcdMembers:
             *("--auto-compaction-mode", "revision", "--auto-compaction-retention", "1000"),
         )
         with (self._directory / f"{name}.log").open("ab") as log:
-            self._processes[name] = await asyncio.create_subprocess_exec(*command, env=os.environ, stderr=log)
+            self._processes[name] = await asyncio.create_subprocess_exec(*command, stderr=log)
 
     async def start_all(self) -> None:
         for name in self.endpoints:
@@ -54,15 +54,27 @@ class EtcdMembers:
 
     async def leader(self) -> str:
         """Waits until there is one."""
-        async with asyncio.timeout(WAIT_S_MAX), httpx.AsyncClient(trust_env=False, timeout=1) as http:
+        async with asyncio.timeout(WAIT_S_MAX):
             while True:
                 for name in self._processes:
-                    with contextlib.suppress(httpx.HTTPError, KeyError):
-                        answer = await http.post(f"http://{self.endpoints[name]}/v3/maintenance/status", json={})
-                        status = answer.json()
-                        if status["leader"] == status["header"]["member_id"]:
-                            return name
+                    status = await self._status(name)
+                    if status.get("leader", "nobody") == status.get("header", {}).get("member_id"):
+                        return name
                 await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def healthy(self, name: str) -> None:
+        """Waits until this member follows the leader, or leads."""
+        async with asyncio.timeout(WAIT_S_MAX):
+            while "leader" not in await self._status(name):  # noqa: ASYNC110 another process tells nobody
+                await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def _status(self, name: str) -> dict[str, Any]:
+        """Empty if it does not answer; zeros are left out."""
+        with contextlib.suppress(httpx.HTTPError):
+            async with httpx.AsyncClient(trust_env=False, timeout=1) as http:
+                answer = await http.post(f"http://{self.endpoints[name]}/v3/maintenance/status", json={})
+                return dict(answer.json())
+        return {}
 
     async def kill(self, name: str) -> None:
         """As a power cut does."""
@@ -98,7 +110,8 @@ class Links:
     def __init__(self, targets: Mapping[str, str]) -> None:
         """`targets`: host:port by the name of a member."""
         self._targets = targets
-        self._open = {name: asyncio.Event() for name in targets}
+        self._there = {name: asyncio.Event() for name in targets}
+        self._back = {name: asyncio.Event() for name in targets}
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()
         self.endpoints: tuple[str, ...] = ()
@@ -113,10 +126,16 @@ class Links:
     def cut(self, names: Collection[str] | None = None) -> None:
         """To these members; by default to all."""
         for name in self._targets if names is None else names:
-            self._open[name].clear()
+            self._there[name].clear()
+            self._back[name].clear()
+
+    def lose_answers(self) -> None:
+        """What the node asks for reaches etcd, and it does not hear so."""
+        for link in self._back.values():
+            link.clear()
 
     def heal(self) -> None:
-        for link in self._open.values():
+        for link in (*self._there.values(), *self._back.values()):
             link.set()
 
     async def close(self) -> None:
@@ -128,24 +147,26 @@ class Links:
 
     def _accepting(self, name: str, target: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            connection = asyncio.create_task(_carry(reader, writer, target, self._open[name]))
+            connection = asyncio.create_task(_carry(reader, writer, target, self._there[name], self._back[name]))
             self._connections.add(connection)
             connection.add_done_callback(self._connections.discard)
 
         return accept
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str, link: asyncio.Event) -> None:
+async def _carry(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str, there: asyncio.Event, back: asyncio.Event
+) -> None:
     """Until one side closes; then so does the other."""
     host, _, port = target.rpartition(":")
     writers = [writer]
     try:
-        await link.wait()
+        await there.wait()
         far_reader, far_writer = await asyncio.open_connection(host, int(port))
         writers.append(far_writer)
         pumps = [
-            asyncio.create_task(_pump(reader, far_writer, link)),
-            asyncio.create_task(_pump(far_reader, writer, link)),
+            asyncio.create_task(_pump(reader, far_writer, there)),
+            asyncio.create_task(_pump(far_reader, writer, back)),
         ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)

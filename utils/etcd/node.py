@@ -18,12 +18,13 @@ from utils.etcd.leadership import Leadership
 from utils.etcd.lease import Lease
 from utils.etcd.replica import CALL_TIMEOUT_S, Replica
 from utils.etcd.status_servicer import StatusServicer
+from utils.formats import FormatTooNewError
 from utils.observe.logging import get_logger
 from utils.pb import raft_pb2_grpc
 from utils.raft.core.ready import Role
 from utils.raft.errors import NotLeaderError, TransferFailedError
 from utils.raft.io.callers import within
-from utils.raft.io.failure import INVARIANT_BROKEN, end_process
+from utils.raft.io.failure import FORMAT_TOO_NEW, INVARIANT_BROKEN, end_process
 from utils.raft.io.status import RaftStatus
 from utils.raft.state_machine import StateMachine
 from utils.rpc.server import RpcServer
@@ -160,6 +161,9 @@ class EtcdNode:
                 if failures.bit_count() == 1:
                     log.warning("etcd does not answer", error=str(error), tries=failures)
                 await asyncio.sleep(backoff_s(failures))
+            except FormatTooNewError as error:
+                where = f"entry {self._replica.last_applied + 1} or the snapshot of {self._config.cluster_id} in etcd"
+                end_process(FORMAT_TOO_NEW, "a node on etcd cannot go on", error.at(where))
             except Exception as error:  # noqa: BLE001 a lost log, a broken invariant, or a state machine that raised
                 end_process(INVARIANT_BROKEN, "a node on etcd cannot go on", error)
 

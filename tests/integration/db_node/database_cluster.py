@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from db_node.database_machine import DatabaseMachine
@@ -77,7 +79,7 @@ async def coordinator(*addresses: str) -> AsyncIterator[Coordinator]:
 class DatabaseProcesses:
     """`python -m db_node`, three times."""
 
-    def __init__(self, directory: Path, executors: str, in_doubt_s: float) -> None:
+    def __init__(self, directory: Path, executors: str, in_doubt_s: float, settings: Mapping[str, str]) -> None:
         ports = free_ports(len(NODE_IDS))
         self._directory = directory
         self._ports = dict(zip(NODE_IDS, ports, strict=True))
@@ -88,6 +90,7 @@ class DatabaseProcesses:
             "DB_NODE_COUNT": "3",
             "ORDER_EXECUTOR": executors,
             "IN_DOUBT_S": str(in_doubt_s),
+            **settings,
         }
         self._processes: dict[str, asyncio.subprocess.Process] = {}
 
@@ -106,6 +109,9 @@ class DatabaseProcesses:
             self._processes[node_id] = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "db_node", env={**os.environ, **settings}, stderr=log
             )
+
+    def send_signal(self, node_id: str, number: signal.Signals) -> None:
+        self._processes[node_id].send_signal(number)
 
     async def kill(self, node_id: str) -> None:
         """As kill -9 does."""
@@ -144,9 +150,13 @@ class DatabaseProcesses:
 
 @contextlib.asynccontextmanager
 async def database_processes(
-    directory: Path, *, executors: str = "127.0.0.1:1", in_doubt_s: float = 60
+    directory: Path,
+    *,
+    executors: str = "127.0.0.1:1",
+    in_doubt_s: float = 60,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[DatabaseProcesses]:
-    processes = DatabaseProcesses(directory, executors, in_doubt_s)
+    processes = DatabaseProcesses(directory, executors, in_doubt_s, settings)
     try:
         for node_id in NODE_IDS:
             await processes.start(node_id)
