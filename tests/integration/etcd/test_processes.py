@@ -24,11 +24,13 @@ async def database(tmp_path: Path) -> AsyncIterator[DatabaseProcesses]:
     async with etcd_members(tmp_path) as etcd:
         settings = {"STORE": "etcd", "ETCD_ENDPOINTS": ",".join(etcd.endpoints.values())}
         async with database_processes(tmp_path, settings=settings) as running:
+            await running.primary()
             yield running
 
 
 async def decrement(client: DatabaseClient) -> int:
-    return await client.decrement_stock(BOOK, 1, timeout_s=TIMEOUT_S)
+    # Reached only when something is broken.
+    return await client.decrement_stock(BOOK, 1, timeout_s=4 * TIMEOUT_S)
 
 
 async def test_a_primary_that_is_killed_loses_nothing(database: DatabaseProcesses, tmp_path: Path) -> None:
