@@ -156,7 +156,7 @@ class Faults:
         """Without reason."""
         for node in self._nodes:
             if node.raft is not None and node.core is not None and node.core.leader_id is not None:
-                node.raft._tell_core(lambda core: core.suspect(core.leader_id or ""))
+                node.raft._owner.tell(lambda core: core.suspect(core.leader_id or ""))
 
     # Disks
 

@@ -90,12 +90,12 @@ class SimulatedNode:
 
     @property
     def core(self) -> RaftCore | None:
-        return self.raft._core if self.raft is not None else None
+        return self.raft._owner.core if self.raft is not None else None
 
     @property
     def leads(self) -> bool:
         is_awake = self.process is not None and not self.process.is_stopped
-        return is_awake and self.raft is not None and self.raft._leads
+        return is_awake and self.raft is not None and self.raft._owner.leads
 
     def start(self) -> None:
         assert self.process is None
@@ -256,7 +256,7 @@ class SimulatedNode:
             # Its process ends, and somebody starts it again.
             self.cut_power()
             return
-        core = raft._core
+        core = raft._owner.core
         assert core is not None
         base, entries = core._state.log.base.index, core._state.log
         self._log.begin_at(base, self._world.invariants.prefix(base))

@@ -13,7 +13,7 @@ from utils.raft.core.ready import Ready
 from utils.raft.errors import NotLeaderError, ProposalDroppedError
 from utils.raft.io import writer as writer_module
 from utils.raft.io.applier import Applier
-from utils.raft.io.node import RaftNode
+from utils.raft.io.owner import Owner
 from utils.raft.io.proposals import Proposals, ReadBarriers
 from utils.raft.io.snapshots import SnapshotKeeper
 from utils.raft.io.transfers import Transfers
@@ -232,7 +232,7 @@ def forgets_the_log_before_the_snapshot_is_durable(patch: pytest.MonkeyPatch) ->
 
 def leads_on_with_a_full_disk(patch: pytest.MonkeyPatch) -> None:
     """Its heartbeats keep others from taking over, and nothing is committed."""
-    patch.setattr(RaftNode, "_on_full", lambda *_: None)
+    patch.setattr(Owner, "_on_full", lambda *_: None)
 
 
 def leaves_proposals_of_a_deposed_leader_waiting(patch: pytest.MonkeyPatch) -> None:

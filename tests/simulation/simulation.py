@@ -19,7 +19,12 @@ from tests.simulation.machines import Commands
 from tests.simulation.network import SimulatedNetwork
 from tests.simulation.node import ELECTION_TIMEOUT_MS, SimulatedNode, World
 from utils.raft.core.messages import Message
-from utils.raft.io import node as node_module, snapshots as snapshots_module, writer as writer_module
+from utils.raft.io import (
+    node as node_module,
+    owner as owner_module,
+    snapshots as snapshots_module,
+    writer as writer_module,
+)
 
 # Longer, if too little has happened by then for the run to count.
 SAFETY_PHASE_US = 5_500_000
@@ -218,7 +223,7 @@ def without_garbage_collection() -> Iterator[None]:
 def processes_that_can_end() -> Iterator[None]:
     """A simulated process ends, and the one that simulates it goes on; and it joins without a real network."""
     with contextlib.ExitStack() as stack:
-        for module in (node_module, snapshots_module, writer_module):
+        for module in (node_module, owner_module, snapshots_module, writer_module):
             stack.enter_context(mock.patch.object(module, "end_process", end_process))
         stack.enter_context(mock.patch.object(node_module, "join_cluster", join_cluster))
         yield

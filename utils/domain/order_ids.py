@@ -15,7 +15,7 @@ class OrderIds:
 
     def __init__(self, dump: bytes = b"") -> None:
         """`dump`: what `dump()` returned. Raises ValueError for anything but whole ids."""
-        # Made when they are needed: a queue that has forgotten little is made in no time.
+        # Made when they are needed: a set of few is made in no time.
         self._buckets: dict[int, array[int]] = {}
         self._count = 0
         ids = array("Q")
