@@ -26,6 +26,7 @@ from utils.raft.core.messages import (
 from utils.raft.core.progress import Progress
 from utils.raft.core.ready import Ready, Role
 from utils.raft.core.replication import Replication
+from utils.raft.core.rules import Rules
 from utils.raft.core.snapshots import SnapshotAssembly
 
 _LEADER = "tests/unit/raft/core/test_leader.py::test_"
@@ -54,13 +55,14 @@ def acknowledges_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
 
 def counts_its_own_entries_before_they_are_durable(patch: pytest.MonkeyPatch) -> None:
     """A commit that less than a majority of disks holds."""
-    append_own = RaftCore._append_own
+    append = Leadership.append
 
-    def append_and_count(core: RaftCore, kind: EntryKind, data: Sequence[bytes]) -> None:
-        append_own(core, kind, data)
-        core._leadership().persisted(core.last_index)
+    def append_and_count(leadership: Leadership, kind: EntryKind, data: Sequence[bytes]) -> range:
+        indexes = append(leadership, kind, data)
+        leadership.persisted(indexes[-1])
+        return indexes
 
-    patch.setattr(RaftCore, "_append_own", append_and_count)
+    patch.setattr(Leadership, "append", append_and_count)
 
 
 def commits_all_that_its_log_holds(patch: pytest.MonkeyPatch) -> None:
@@ -175,14 +177,15 @@ def obeys_leaders_of_older_terms(patch: pytest.MonkeyPatch) -> None:
 
 def counts_answers_of_older_terms(patch: pytest.MonkeyPatch) -> None:
     """What a follower held in another term is taken for what it holds in this one."""
-    step = RaftCore._step_in_its_term
+    step = Rules._step_in_its_term
 
-    def credulous(core: RaftCore, sender: str, body: Any) -> None:
-        if isinstance(body, AppendEntriesResponse) and core.role is Role.LEADER:
-            body = msgspec.structs.replace(body, term=core.current_term)
-        step(core, sender, body)
+    def credulous(rules: Rules, sender: str, body: Any) -> None:
+        leadership = rules._state.leadership
+        if isinstance(body, AppendEntriesResponse) and leadership is not None:
+            body = msgspec.structs.replace(body, term=leadership.term)
+        step(rules, sender, body)
 
-    patch.setattr(RaftCore, "_step_in_its_term", credulous)
+    patch.setattr(Rules, "_step_in_its_term", credulous)
 
 
 def never_sends_again_what_was_lost(patch: pytest.MonkeyPatch) -> None:
@@ -197,13 +200,12 @@ def sends_without_bound(patch: pytest.MonkeyPatch) -> None:
 
 def forgets_to_append_a_no_op(patch: pytest.MonkeyPatch) -> None:
     """What earlier leaders left is not committed before the next proposal, and reads wait as long."""
-    append_own = RaftCore._append_own
+    original = Leadership.append
 
-    def append(core: RaftCore, kind: EntryKind, data: Sequence[bytes]) -> None:
-        if kind is not EntryKind.NO_OP:
-            append_own(core, kind, data)
+    def append(leadership: Leadership, kind: EntryKind, data: Sequence[bytes]) -> range:
+        return range(0) if kind is EntryKind.NO_OP else original(leadership, kind, data)
 
-    patch.setattr(RaftCore, "_append_own", append)
+    patch.setattr(Leadership, "append", append)
 
 
 def restarts_its_log_at_every_snapshot(patch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ The Raft paper is Ongaro and Ousterhout 2014 (extended version), the dissertatio
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from utils.raft.core.campaign import Campaign
 from utils.raft.core.configuration import Change, Configuration
 from utils.raft.core.election import ElectionTimer
 from utils.raft.core.follower import Following
@@ -13,25 +12,15 @@ from utils.raft.core.leader import Leadership
 from utils.raft.core.limits import Limits
 from utils.raft.core.log import RaftLog
 from utils.raft.core.messages import (
-    Answer,
-    AppendEntriesRequest,
-    AppendEntriesResponse,
-    Body,
     Entry,
     EntryKind,
-    InstallSnapshotRequest,
-    InstallSnapshotResponse,
     LogBase,
     Message,
-    PreVoteRequest,
-    PreVoteResponse,
-    RequestVoteRequest,
-    RequestVoteResponse,
     Snapshot,
-    TimeoutNowRequest,
 )
-from utils.raft.core.ready import ConfigurationChanged, HardState, PeerForgot, Ready, Role, Status, TransferGivenUp
+from utils.raft.core.ready import ConfigurationChanged, HardState, Ready, Role, Status
 from utils.raft.core.replication import Replication
+from utils.raft.core.rules import Rules
 from utils.raft.core.state import NodeState
 from utils.raft.errors import NotLeaderError
 
@@ -64,7 +53,6 @@ class RaftCore:
         election timeout; each one is drawn from there to twice it.
         """
         bootstrap = Configuration(dict(voters) if isinstance(voters, Mapping) else dict.fromkeys(voters, ""))
-        self._heartbeat_ticks = heartbeat_ticks
         self._election_ticks = election_ticks
         self._limits = limits
         self._last_applied = snapshot.last_included_index
@@ -77,8 +65,14 @@ class RaftCore:
             ElectionTimer(election_ticks, random_ticks),
         )
         self._reported_configuration = self.configuration
-        self._campaign = Campaign(self._state)
         self._following = Following(self._state)
+        self._rules = Rules(
+            self._state,
+            self._following,
+            election_ticks=election_ticks,
+            heartbeat_ticks=heartbeat_ticks,
+            limits=limits,
+        )
 
     @property
     def role(self) -> Role:
@@ -141,49 +135,15 @@ class RaftCore:
 
     def tick(self) -> None:
         """One unit of time has passed."""
-        timer = self._state.timer
-        timer.tick()
-        if self._state.leadership is not None:
-            self._tick_as_leader(self._state.leadership)
-        elif timer.is_over and self._campaign.start():
-            self._become_leader()
+        self._rules.tick()
 
     def step(self, message: Message) -> None:
         """A message has come. Those of strangers, for others, of the past or twice do no harm."""
-        state, sender, body = self._state, message.sender, message.body
-        if message.recipient != state.node_id or sender == state.node_id:
-            return
-        # What strangers answer counts for nothing.
-        if isinstance(body, Answer) and not self._was_asked(sender):
-            return
-        match body:
-            # These two speak of a term that nobody is in yet: they change nothing here.
-            case PreVoteRequest():
-                self._campaign.answer_pre_vote(sender, body)
-                return
-            case PreVoteResponse(granted=True):
-                if self._campaign.count_pre_vote(sender, body):
-                    self._become_leader()
-                return
-            case RequestVoteRequest() | AppendEntriesRequest() | InstallSnapshotRequest() | TimeoutNowRequest() if (
-                self.is_stranger(sender)
-            ):
-                return
-            # A node that hears a leader helps nobody to depose it, and learns no term from whoever tries
-            # (dissertation, section 4.2.3), unless the leader itself wants it.
-            case RequestVoteRequest() if state.hears_leader and not body.leadership_transfer:
-                return
-        if body.term > state.current_term:
-            state.become_follower(body.term, None, "saw a higher term")
-        self._step_in_its_term(sender, body)
+        self._rules.step(message)
 
     def is_stranger(self, sender: str) -> bool:
-        """`sender` is no member, and a leader is heard who would know: at most it is told that it finds no votes.
-
-        Without a leader strangers may ask: this node's configuration may be an old one, or none (dissertation, 4.1).
-        """
-        state = self._state
-        return state.hears_leader and sender != state.leader_id and sender not in state.log.configuration.members
+        """See `NodeState.is_stranger`."""
+        return self._state.is_stranger(sender)
 
     def suspect(self, peer: str) -> None:
         """`peer` is probably gone. If it leads, this node asks for pre-votes soon, and grants them at once.
@@ -205,9 +165,7 @@ class RaftCore:
             raise NotLeaderError(None, None)
         if term not in (None, leadership.term):
             raise NotLeaderError(self.leader_id, None)
-        first = self.last_index + 1
-        self._append_own(EntryKind.COMMAND, commands)
-        return range(first, first + len(commands))
+        return leadership.append(EntryKind.COMMAND, commands)
 
     def request_read(self) -> int:
         """Asks the cluster whether this node still leads, and returns the id under which Ready will confirm it.
@@ -272,11 +230,7 @@ class RaftCore:
 
     def persisted(self, last_index: int, last_term: int) -> None:
         """The entries of a Ready, up to this last one, are durable on this node."""
-        # Entries of an earlier term are not counted anyway, and might have been replaced since they were handed out.
-        leadership = self._state.leadership
-        if leadership is not None and last_term == leadership.term:
-            leadership.persisted(last_index)
-            self._step_down_if_removed(leadership)
+        self._rules.persisted(last_index, last_term)
 
     def applied(self, index: int) -> None:
         """The state machine has applied everything up to `index`."""
@@ -296,68 +250,3 @@ class RaftCore:
         if self._state.leadership is None:
             raise NotLeaderError(self.leader_id, None)
         return self._state.leadership
-
-    def _was_asked(self, sender: str) -> bool:
-        replication = self.replication
-        return sender in self.configuration.members or (replication is not None and replication.sends_to(sender))
-
-    def _step_in_its_term(self, sender: str, body: Body) -> None:
-        """This node's term is that of `body`, or a later one."""
-        leadership = self._state.leadership
-        match body:
-            case RequestVoteRequest():
-                self._campaign.answer_vote(sender, body)
-            case RequestVoteResponse():
-                if self._campaign.count_vote(sender, body):
-                    self._become_leader()
-            case TimeoutNowRequest():
-                if self._campaign.take_over(sender, body):
-                    self._become_leader()
-            case AppendEntriesRequest():
-                self._following.append_entries(sender, body)
-            case InstallSnapshotRequest():
-                self._following.install_snapshot(sender, body)
-            case AppendEntriesResponse() | InstallSnapshotResponse():
-                if leadership is None or body.term != leadership.term:
-                    return
-                if not leadership.answered(sender, body):
-                    self._state.events.append(PeerForgot(peer=sender))
-                self._step_down_if_removed(leadership)
-
-    def _tick_as_leader(self, leadership: Leadership) -> None:
-        state = self._state
-        target = leadership.tick()
-        if target is not None:
-            state.events.append(TransferGivenUp(target=target))
-        if state.timer.is_minimum_over:
-            state.timer.restart()
-            if not leadership.take_majority_activity():
-                state.become_follower(self.current_term, None, "a majority did not answer")
-
-    def _step_down_if_removed(self, leadership: Leadership) -> None:
-        """Once a leader's own removal is committed it is done; it sends off the next one (dissertation, 4.2.2)."""
-        state = self._state
-        if not leadership.is_removing_itself or state.log.configuration_index > state.log.commit_index:
-            return
-        successor = leadership.replication.most_caught_up()
-        state.become_follower(self.current_term, None, "it was removed")
-        if successor is not None:
-            state.send(successor, TimeoutNowRequest(self.current_term))
-
-    def _become_leader(self) -> None:
-        state = self._state
-        state.become(Role.LEADER, state.node_id, "a majority voted for it")
-        state.timer.restart()
-        state.leadership = Leadership(
-            state.node_id,
-            term=self.current_term,
-            log=state.log,
-            heartbeat_ticks=self._heartbeat_ticks,
-            election_ticks=self._election_ticks,
-            limits=self._limits,
-        )
-        self._append_own(EntryKind.NO_OP, (b"",))
-
-    def _append_own(self, kind: EntryKind, data: Sequence[bytes]) -> None:
-        first, term = self.last_index + 1, self.current_term
-        self._state.log.append([Entry(index, term, kind, item) for index, item in enumerate(data, start=first)])

@@ -1,5 +1,7 @@
 """What a node keeps while it leads: the replication of its log, the reads that wait, and who is to follow it."""
 
+from collections.abc import Sequence
+
 from utils.raft.core.configuration import Change, Promote, changed
 from utils.raft.core.limits import Limits
 from utils.raft.core.log import RaftLog
@@ -69,6 +71,12 @@ class Leadership:
         """It leads without counting itself until its removal is committed (dissertation, section 4.2.2)."""
         return self._node_id not in self._log.configuration.voters
 
+    def append(self, kind: EntryKind, data: Sequence[bytes]) -> range:
+        """This leader's own entries; returns their indexes."""
+        indexes = range(self._log.last_index + 1, self._log.last_index + 1 + len(data))
+        self._log.append([Entry(index, self.term, kind, item) for index, item in zip(indexes, data, strict=True)])
+        return indexes
+
     def change_membership(self, change: Change) -> int:
         """Appends the configuration after `change`, if that is another; returns the index of the newest one.
 
@@ -87,7 +95,7 @@ class Leadership:
             return self._log.configuration_index
         if isinstance(change, Promote) and not self.replication.has_caught_up(change.node_id):
             raise MembershipRefusedError(f"{change.node_id} has not caught up with the log yet")
-        self._log.append([Entry(self._log.last_index + 1, self.term, EntryKind.CONFIGURATION, after.encoded())])
+        self.append(EntryKind.CONFIGURATION, (after.encoded(),))
         self.replication.follow_configuration()
         return self._log.configuration_index
 

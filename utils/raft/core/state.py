@@ -39,6 +39,13 @@ class NodeState:
         """A leader lives, as far as this node can know: no other is needed."""
         return self.leader_id is not None and not self.timer.is_minimum_over
 
+    def is_stranger(self, sender: str) -> bool:
+        """`sender` is no member, and a leader is heard who would know: at most it is told that it finds no votes.
+
+        Without a leader strangers may ask: this node's configuration may be an old one, or none (dissertation, 4.1).
+        """
+        return self.hears_leader and sender != self.leader_id and sender not in self.log.configuration.members
+
     def become(self, role: Role, leader_id: str | None, why: str) -> None:
         self.role = role
         self.leader_id = leader_id
