@@ -47,6 +47,12 @@ class Tally:
     passed: int = 0
     failed: int = 0
     error: BaseException | None = None
+    # As planted bugs name them: with their parameters, or without.
+    collected: frozenset[str] = frozenset()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        names = [item.nodeid for item in session.items]
+        self.collected = frozenset(names) | {name.partition("[")[0] for name in names}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -94,6 +100,8 @@ def plant_all(planted: Sequence[PlantedBug], name: str = "") -> list[Kill]:
     """Every planted bug, or the one of that name, each with what became of it, which is printed too."""
     bugs = [bug for bug in planted if name in ("", bug.name)]
     assert bugs, f"there is no planted bug called {name}"
+    missing = missing_killers(bugs)
+    assert not missing, f"these tests are missing, renamed perhaps: {', '.join(missing)}"
     clean = _run(sorted({bug.killer for bug in bugs}))
     assert not clean.failed, f"without any bug: {clean.error}"
     kills = []
@@ -106,10 +114,17 @@ def plant_all(planted: Sequence[PlantedBug], name: str = "") -> list[Kill]:
     return kills
 
 
-def _run(what: Sequence[str], *plugins: object) -> Tally:
+def missing_killers(planted: Sequence[PlantedBug]) -> list[str]:
+    """The tests that planted bugs name, and that are not there."""
+    killers = {bug.killer for bug in planted}
+    files = sorted(file for file in {killer.partition("::")[0] for killer in killers} if (_ROOT / file).exists())
+    return sorted(killers - (_run(files, options=("--collect-only",)).collected if files else set()))
+
+
+def _run(what: Sequence[str], *plugins: object, options: Sequence[str] = ()) -> Tally:
     tally = Tally()
     paths = [str(_ROOT / path) for path in what]
-    options = [
+    arguments = [
         "-q",
         "-p",
         "no:cacheprovider",
@@ -120,5 +135,5 @@ def _run(what: Sequence[str], *plugins: object) -> Tally:
         str(_ROOT / "pyproject.toml"),
     ]
     with contextlib.redirect_stdout(io.StringIO()):
-        pytest.main([*options, *paths], plugins=[tally, *plugins])
+        pytest.main([*arguments, *options, *paths], plugins=[tally, *plugins])
     return tally

@@ -1,11 +1,14 @@
 """The slice of the simulation that every run of the suite plays."""
 
+import dataclasses
 import subprocess
 import sys
 
 import pytest
 
+from tests.simulation import planting
 from tests.simulation.faults import CRASH_POINTS
+from tests.simulation.planted import PLANTED_BUGS
 from tests.simulation.simulation import Report, Simulation, SimulationFailed
 
 # From here on everything happens that is asked for below.
@@ -46,6 +49,15 @@ def test_a_failure_names_its_seed_and_the_command_that_plays_it_again(monkeypatc
     monkeypatch.setattr("utils.raft.core.log.RaftLog.is_candidate_up_to_date", lambda *_: True)
     with pytest.raises(SimulationFailed, match=r"replay it with: python -m tests.simulation --seed \d+"):
         _play(SEEDS_PLAYED_MAX)
+
+
+def test_every_planted_bug_names_a_test_that_is_there() -> None:
+    assert planting.missing_killers(PLANTED_BUGS) == []
+    renamed = dataclasses.replace(PLANTED_BUGS[0], killer=f"{PLANTED_BUGS[0].killer}_as_it_was_called_once")
+    assert planting.missing_killers([renamed]) == [renamed.killer]
+    moved = dataclasses.replace(renamed, killer="tests/unit/raft/core/test_nowhere.py::test_nothing")
+    with pytest.raises(AssertionError, match=r"these tests are missing, renamed perhaps: .*test_nothing"):
+        planting.plant_all([moved])
 
 
 @pytest.mark.slow
