@@ -1,0 +1,1 @@
+"""Manifests for kustomize, and their secrets."""
