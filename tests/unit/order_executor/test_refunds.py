@@ -133,13 +133,13 @@ async def test_a_deposed_leader_that_goes_on_does_no_harm() -> None:
 
 
 async def test_what_was_never_captured_is_an_alarm_and_nothing_returns_to_the_shelf() -> None:
-    world = World(declined=[1])
-    world.queue.put(queued_order(1), queued_order(2))
+    world = world_with_approved(1, 2)
     setup = Setup(world)
     async with setup.running():
         await setup.all_end()
+        # Payment came back with a loss.
+        del world.till.captured[order_id(1)]
         with structlog.testing.capture_logs() as logs:
-            # The queue never asks for such a one; if its word and payment's differ, somebody has to look.
             world.queue.request_refund(order_id(1))
             world.queue.request_refund(order_id(2))
             await eventually(lambda: world.queue.refunds[order_id(2)] is not None, "the other refund ends")
