@@ -104,6 +104,16 @@ async def etcd_members(directory: Path) -> AsyncIterator[EtcdMembers]:
         await members.close()
 
 
+@contextlib.asynccontextmanager
+async def endpoints_for(engine: str, directory: Path) -> AsyncIterator[tuple[str, ...]]:
+    """Where etcd is, which runs meanwhile, if the engine is that; else nowhere."""
+    if engine == "etcd":
+        async with etcd_members(directory) as members:
+            yield tuple(members.endpoints.values())
+    else:
+        yield ()
+
+
 class Links:
     """One node's connections to etcd. A cut one takes bytes and delivers none; what it has taken arrives late."""
 

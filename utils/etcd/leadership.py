@@ -228,5 +228,6 @@ class Leadership:
                 return await self._client.txn(request, timeout_s=CALL_TIMEOUT_S)
             except EtcdError as error:
                 failures += 1
-                log.warning("etcd does not answer", error=str(error), term=self.term, tries=failures)
+                if failures.bit_count() == 1:
+                    log.warning("etcd does not answer", error=str(error), term=self.term, tries=failures)
                 await asyncio.sleep(backoff_s(failures))

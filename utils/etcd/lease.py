@@ -24,8 +24,8 @@ class Lease:
         self.id = lease_id
         self._loop = asyncio.get_running_loop()
         self._granted_s = granted_s
-        self._ends_at = asked_at
-        self._extend(granted_s, asked_at)
+        # For its holder, by the loop's clock.
+        self.ends_at = self._end(granted_s, asked_at)
 
     @classmethod
     async def grant(cls, client: EtcdClient, ttl_s: int) -> "Lease":
@@ -36,7 +36,7 @@ class Lease:
 
     @property
     def is_held(self) -> bool:
-        return self._loop.time() < self._ends_at
+        return self._loop.time() < self.ends_at
 
     async def keep_alive(self) -> None:
         """Returns when the lease is over: it has ended in etcd, or nobody has extended it in time."""
@@ -46,28 +46,29 @@ class Lease:
             asked_at = self._loop.time()
             try:
                 # What is late is not waited for: another member may answer.
-                async with asyncio.timeout_at(min(self._ends_at, asked_at + interval_s)):
+                async with asyncio.timeout_at(min(self.ends_at, asked_at + interval_s)):
                     ttl_s = await self._client.keep_lease_alive(self.id, timeout_s=interval_s)
             except (EtcdError, TimeoutError) as error:
                 failures += 1
-                log.info("the lease was not extended", why=str(error), tries=failures)
+                log.info("the lease was not extended", why=str(error) or "no answer in time", tries=failures)
                 await asyncio.sleep(min(backoff_s(failures), interval_s))
                 continue
             failures = 0
             # The answer may come after the end, to a process that was stopped: then the end counts.
             if ttl_s == 0 or not self.is_held:
-                self._ends_at = min(self._ends_at, asked_at)
+                self.ends_at = min(self.ends_at, asked_at)
                 return
-            self._extend(ttl_s, asked_at)
+            self.ends_at = self._end(ttl_s, asked_at)
             await asyncio.sleep(interval_s)
 
     async def revoke(self) -> None:
         """So that others need not wait for its end; if etcd does not hear of it, they do."""
-        self._ends_at = min(self._ends_at, self._loop.time())
+        self.ends_at = min(self.ends_at, self._loop.time())
         try:
             await self._client.revoke_lease(self.id, timeout_s=_REVOKE_TIMEOUT_S)
         except EtcdUnavailableError as error:
             log.info("the lease was not revoked", why=str(error))
 
-    def _extend(self, ttl_s: int, asked_at: float) -> None:
-        self._ends_at = asked_at + ttl_s * (1 - CLOCK_DRIFT_MAX)
+    @staticmethod
+    def _end(ttl_s: int, asked_at: float) -> float:
+        return asked_at + ttl_s * (1 - CLOCK_DRIFT_MAX)

@@ -18,6 +18,7 @@ from order_executor.node import DATABASE, PAYMENT, ExecutorNode
 from tests.integration.order_executor.crash_points import CrashPoint, Trap, install
 from tests.integration.order_executor.neighbours import addresses, end_doubts, executor_environments, neighbours
 from tests.integration.order_executor.processes import executor_processes
+from tests.support.etcd import ENGINES, endpoints_for
 from tests.unit.order_executor.world import World, eventually, order_id, queued_order
 from utils.config import from_environment
 
@@ -84,15 +85,17 @@ def leader(nodes: dict[ExecutorNode, asyncio.Task[None]]) -> ExecutorNode | None
     return next((node for node, task in nodes.items() if node.election.status.ready and not task.done()), None)
 
 
-@pytest.mark.parametrize("election", ["raft", "bully"])
+@pytest.mark.parametrize("election", ["bully", *ENGINES])
 @pytest.mark.parametrize(("point", "first"), ROWS)
 async def test_the_next_leader_ends_what_a_dead_one_began(
     point: CrashPoint, first: str, election: str, tmp_path: Path
 ) -> None:
     world = world_with_orders()
-    async with neighbours(world) as served:
+    async with neighbours(world) as served, endpoints_for(election, tmp_path) as endpoints:
         trap = TaskTrap(point, first)
-        environments = executor_environments(served, str(tmp_path), EXECUTOR_ELECTION=election)
+        environments = executor_environments(
+            served, str(tmp_path), EXECUTOR_ELECTION=election, ETCD_ENDPOINTS=",".join(endpoints)
+        )
         async with executors(environments, trap) as nodes:
             await asyncio.wait_for(trap.caught, 20)
             dead = leader(nodes)

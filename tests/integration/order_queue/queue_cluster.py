@@ -10,7 +10,7 @@ from pathlib import Path
 
 from order_queue.config import QueueConfig
 from order_queue.node import QueueNode
-from tests.support.etcd import etcd_members
+from tests.support.etcd import endpoints_for
 from tests.support.raft_cluster import free_ports
 from tests.unit.order_queue.harness import enqueue_request
 from tests.unit.order_queue.words import number_of, order_id
@@ -139,10 +139,7 @@ class LocalQueue:
 async def local_queue(
     directory: Path, database_url: str = "", *, keys_remembered_s: float = 86_400, engine: str = "raft"
 ) -> AsyncIterator[LocalQueue]:
-    async with contextlib.AsyncExitStack() as stack:
-        etcd_endpoints: tuple[str, ...] = ()
-        if engine == "etcd":
-            etcd_endpoints = tuple((await stack.enter_async_context(etcd_members(directory))).endpoints.values())
+    async with endpoints_for(engine, directory) as etcd_endpoints:
         queue = LocalQueue(directory, database_url, keys_remembered_s, etcd_endpoints)
         try:
             for node_id in NODE_IDS:
