@@ -68,6 +68,8 @@ def _show(directory: Path) -> None:
     certificate = TlsFiles(directory).current().certificate
     left = certificate.not_after - datetime.now(UTC)
     print(f"{certificate.identity.uri}, at {', '.join(sorted(certificate.hosts))}, valid for {left}")
+    if left < (certificate.not_after - certificate.not_before) / 4:
+        sys.exit("its renewal is late: does the authority run?")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ class TlsFiles:
     def __init__(self, directory: Path) -> None:
         """Raises ConfigError for files that are missing, broken or expired: it says which, and what to do."""
         self._directory = directory
+        self._trusted, self._certificate = str(directory / TRUSTED), str(directory / CERTIFICATE)
         self._lock = threading.Lock()
         self._stamp = self._stamp_now()
         self._material = self._read()
@@ -43,24 +44,15 @@ class TlsFiles:
 
     def current(self) -> Material:
         """The newest whole set. While files are being replaced, and do not belong together, the one before."""
-        with self._lock:
-            stamp = self._stamp_now()
-            if stamp != self._stamp:
-                self._stamp = stamp
-                try:
-                    self._material = self._read()
-                except ConfigError as error:
-                    log.warning("new certificate files are not used, or not yet", why=str(error))
-                else:
-                    until = self._material.certificate.not_after.isoformat()
-                    log.info(
-                        "the certificate is renewed", identity=self._material.certificate.identity.uri, until=until
-                    )
-            return self._material
+        stamp = self._stamp_now()
+        if stamp != self._stamp:
+            with self._lock:
+                self._read_again(stamp)
+        return self._material
 
     def trouble(self) -> str | None:
-        """Why nobody will believe this process now."""
-        certificate = self.current().certificate
+        """Why nobody will believe this process, as far as `current` has last seen."""
+        certificate = self._material.certificate
         if not certificate.expired(datetime.now(UTC)):
             return None
         return (
@@ -68,16 +60,20 @@ class TlsFiles:
             f"{certificate.not_after:%Y-%m-%d %H:%M:%S} UTC: {RENEW}"
         )
 
-    def _stamp_now(self) -> tuple[tuple[int, int], ...]:
-        def stamp(name: str) -> tuple[int, int]:
-            try:
-                # Follows links: Kubernetes swaps a link to a new directory.
-                status = (self._directory / name).stat()
-            except OSError:
-                return (0, 0)
-            return (status.st_ino, status.st_mtime_ns)
+    def _read_again(self, stamp: tuple[tuple[int, int], ...]) -> None:
+        self._stamp = stamp
+        try:
+            self._material = self._read()
+        except ConfigError as error:
+            log.warning("new certificate files are not used, or not yet", why=str(error))
+        else:
+            certificate = self._material.certificate
+            until = certificate.not_after.isoformat()
+            log.info("the certificate is renewed", identity=certificate.identity.uri, until=until)
 
-        return tuple(stamp(name) for name in (TRUSTED, CERTIFICATE, KEY))
+    def _stamp_now(self) -> tuple[tuple[int, int], ...]:
+        """Asked before every call. A new key comes before its certificate, and is noticed with it."""
+        return _stamp(self._trusted), _stamp(self._certificate)
 
     def _read(self) -> Material:
         trusted, certificate, key = (self._bytes(name) for name in (TRUSTED, CERTIFICATE, KEY))
@@ -106,6 +102,15 @@ class TlsFiles:
             return path.read_bytes()
         except OSError as error:
             raise ConfigError(f"TLS_DIR: {path} cannot be read: {error.strerror}") from error
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        # Follows links: Kubernetes swaps a link to a new directory.
+        status = os.stat(path)  # noqa: PTH116 a Path would cost more than the question
+    except OSError:
+        return (0, 0)
+    return (status.st_ino, status.st_mtime_ns)
 
 
 def _public(owner: object) -> bytes:

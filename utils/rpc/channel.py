@@ -55,12 +55,12 @@ class Channel:
         """The response's bytes. Raises what the peer raised, Unavailable, or DeadlineExceeded."""
         if timeout_s <= 0:
             raise DeadlineExceeded(f"{method} was not called: no time was left")
-        if trouble := self._credentials.trouble():
-            raise Unavailable(f"{method} was not called: {trouble}")
         count("rpc.client.calls")
         silent = self._stream is not None and self._stream.fell_silent
         if silent or self._version is not self._credentials.version:
             self._replace()
+        if trouble := self._credentials.trouble():
+            raise Unavailable(f"{method} was not called: {trouble}")
         if self._stream is None or self._stream.ended:
             self._stream = _Stream(self.address, self._exchange())
         return await self._stream.call(method, request, timeout_s)

@@ -1,6 +1,7 @@
 """How the sockets of gRPC are opened: credentials and options, for every channel and server of the system."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -45,6 +46,10 @@ class Credentials(Protocol):
     def version(self) -> object:
         """Another one once they are renewed: channels that were opened before are to be replaced."""
 
+    @property
+    def options(self) -> Sequence[tuple[str, str]]:
+        """For channels, beside CHANNEL_OPTIONS."""
+
     def channel(self) -> grpc.ChannelCredentials | None: ...
 
     def server(self) -> grpc.ServerCredentials | None: ...
@@ -56,6 +61,7 @@ class Credentials(Protocol):
 class ClearText:
     identity = None
     version = None
+    options = ()
 
     def channel(self) -> None:
         return None
@@ -70,8 +76,10 @@ class ClearText:
 class MutualTls:
     """TLS 1.2 or 1.3, which are what gRPC speaks, and a certificate on both sides."""
 
-    def __init__(self, files: TlsFiles) -> None:
+    def __init__(self, files: TlsFiles, *, host: str = "") -> None:
+        """`host`: what servers have to be called by their certificates, for who calls them at other addresses."""
         self._files = files
+        self.options: Sequence[tuple[str, str]] = [("grpc.ssl_target_name_override", host)] if host else []
         self.identity: Identity | None = files.current().certificate.identity
 
     @property
@@ -117,10 +125,12 @@ def credentials_from(config: TlsConfig) -> Credentials:
 
 def open_channel(address: str, credentials: Credentials | None = None) -> grpc.aio.Channel:
     """A gRPC channel to host:port; connects when it is first used."""
-    proof = (credentials or _own).channel()
+    credentials = credentials or _own
+    options = [*CHANNEL_OPTIONS, *credentials.options]
+    proof = credentials.channel()
     if proof is None:
-        return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-    return grpc.aio.secure_channel(address, proof, options=CHANNEL_OPTIONS)
+        return grpc.aio.insecure_channel(address, options=options)
+    return grpc.aio.secure_channel(address, proof, options=options)
 
 
 def bind(server: grpc.aio.Server, address: str, credentials: Credentials | None = None) -> int:
