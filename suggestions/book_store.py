@@ -34,8 +34,11 @@ _CONNECTIONS_MAX: Final = 2
 _CONNECT_TIMEOUT_S: Final = 2
 # The pool doubles the pause between its attempts: an attempt that is new again finds a server that is back sooner.
 _RECONNECT_TIMEOUT_S: Final = 2.0
-# What was sent is acknowledged within this time, or the machine is gone and the connection with it.
-_TCP_USER_TIMEOUT_MS: Final = 5_000
+# What was sent is acknowledged within this time, and so is a question whether the machine is still there: or it is
+# gone, and the connection with it.
+_SILENCE = {"tcp_user_timeout": 5_000, "keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3}
+# Who comes later is told at once that there is no connection.
+_WAITING_MAX: Final = 100
 
 _CLOSE_TIMEOUT_S: Final = 1.0
 # Of one customer: who buys more has shown enough of his taste by the latest.
@@ -74,7 +77,7 @@ class BookStore:
         settings: dict[str, Any] = {
             "autocommit": True,
             "connect_timeout": _CONNECT_TIMEOUT_S,
-            "tcp_user_timeout": _TCP_USER_TIMEOUT_MS,
+            **_SILENCE,
             "application_name": "suggestions",
             "options": SESSION,
         }
@@ -83,6 +86,7 @@ class BookStore:
             kwargs=settings,
             min_size=1,
             max_size=_CONNECTIONS_MAX,
+            max_waiting=_WAITING_MAX,
             reconnect_timeout=_RECONNECT_TIMEOUT_S,
             open=False,
         )
@@ -188,17 +192,13 @@ class BookStore:
             async with self._pool.connection(timeout=min(timeout_s, _CONNECT_TIMEOUT_S)) as connection:
                 return await run(connection)
 
-        # In a task of its own: psycopg answers a cancellation by asking the server to cancel, and waits for that.
+        # In a task of its own, which goes on when nobody waits for it any more, for as long as the server lets a
+        # statement run: whoever is cancelled while the pool hands a connection out or takes it back loses it for ever.
         task = asyncio.create_task(query())
         self._queries.add(task)
         task.add_done_callback(self._end_query)
-        try:
-            done, _ = await asyncio.wait((task,), timeout=timeout_s)
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
+        done, _ = await asyncio.wait((task,), timeout=timeout_s)
         if not done:
-            task.cancel()
             raise StoreUnavailableError(f"PostgreSQL did not answer within {timeout_s} s")
         try:
             return task.result()

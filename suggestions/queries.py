@@ -3,7 +3,7 @@
 from typing import Final
 
 # HNSW looks at the nearest books first and lets filters take some away: it goes on until the limit is reached.
-SESSION: Final = "-c hnsw.iterative_scan=strict_order"
+SESSION: Final = "-c hnsw.iterative_scan=strict_order -c statement_timeout=5s"
 
 # The centre is computed once and then compared, so that the index can be asked for what is near it. A basket says
 # twice as much as the past: only the direction of a sum matters to the cosine. Nothing is near an unknown centre.

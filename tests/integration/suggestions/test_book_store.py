@@ -1,6 +1,8 @@
 """Books and vectors in a real PostgreSQL with pgvector."""
 
 import asyncio
+import contextlib
+import random
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -201,3 +203,20 @@ async def test_query_may_be_cancelled(store: BookStore) -> None:
 def test_texts_of_all_books_differ() -> None:
     digests = sorted(digest_of(text_of(book)) for book in load_catalogue())
     assert all(one != other for one, other in pairwise(digests))
+
+
+async def test_queries_that_are_given_up_at_any_moment_take_no_connection_with_them(store: BookStore) -> None:
+    await seed(store, *BOOKS)
+    await save(store, *BOOKS)
+    random_source = random.Random(1)
+
+    async def give_up() -> None:
+        with contextlib.suppress(StoreUnavailableError):
+            await store.nearest_to_taste([A.title], (), 3, timeout_s=random_source.uniform(0.0, 0.02))
+
+    async def give_up_often() -> None:
+        for _ in range(100):
+            await give_up()
+
+    await asyncio.gather(*(give_up_often() for _ in range(12)))
+    assert await store.count_books(timeout_s=5) == len(BOOKS)
