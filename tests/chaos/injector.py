@@ -7,7 +7,7 @@ from bookstore.shop_client import CLUSTERS
 from tests.chaos.history import Disturbance, Recorder
 from tests.chaos.machines import Machines
 from tests.chaos.observer import Observer
-from tests.chaos.schedule import LEADER, Fault, Target
+from tests.chaos.schedule import LEADER, Fault, Kind, Target
 from tests.chaos.shop_door import ShopDoor
 
 RECOVERY_TIMEOUT_S = 120.0
@@ -71,6 +71,8 @@ class Injector:
 
     def _phase(self, fault: Fault, nodes: list[str]) -> str:
         """The kind of fault, for the table of gaps: which node of a cluster it was does not matter, its role does."""
+        if fault.kind is Kind.CRASH:
+            return f"{fault.kind} {nodes[0]}"
         if fault.one_node:
             cluster = fault.targets[0].cluster
             role = "leader" if self._observer.leader(cluster) == nodes[0] else "follower"

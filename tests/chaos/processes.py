@@ -15,12 +15,15 @@ from bookstore import state
 from bookstore.postgres import database_url
 from bookstore.running import RunningSystem
 from bookstore.system import HOST, ORCHESTRATOR, PORTS, POSTGRES
+from tests.chaos import crash_points
 from tests.chaos.cuts import CLIENTS, CUTS, EVERYBODY, ways
 from tests.chaos.machines import Harm
 from tests.chaos.schedule import Kind
 from tests.support.network import NetworkThread
 
 _END_TIMEOUT_S = 60.0
+# Orders go by all the time; a cluster may have to elect somebody first.
+_CRASH_TIMEOUT_S = 60.0
 _POLL_S = 0.05
 
 
@@ -29,6 +32,7 @@ class Processes(RunningSystem):
 
     def __init__(self, data_directory: Path, settings: Mapping[str, str]) -> None:
         self.data_directory = data_directory
+        self._points = data_directory / "crash_points"
         self._network = NetworkThread(EVERYBODY, self._addresses)
         super().__init__(data_directory, settings, {name: self._way_out(name) for name in PORTS})
         self._shop_port = self._network.entrance(CLIENTS, ORCHESTRATOR)
@@ -43,6 +47,7 @@ class Processes(RunningSystem):
     def harms(self) -> Mapping[Kind, Harm]:
         return {
             Kind.KILL: self._kill,
+            Kind.CRASH: self._crash,
             Kind.ABSENCE: self._keep_away,
             Kind.PAUSE: self._pause,
             Kind.POWER_CUT: self._cut_power,
@@ -70,10 +75,20 @@ class Processes(RunningSystem):
 
     def _way_out(self, name: str) -> dict[str, str]:
         entrance = self._network.entrance(name, POSTGRES)
-        return {**self._network.settings_of(name), "DATABASE_URL": database_url(self.data_directory, entrance)}
+        own_url = {"DATABASE_URL": database_url(self.data_directory, entrance)}
+        return {**self._network.settings_of(name), **own_url, **crash_points.settings(self._points)}
 
     def _kill(self, nodes: list[str], _duration_s: float) -> None:
         _signal(self._trees(nodes), signal.SIGKILL)
+
+    def _crash(self, points: list[str], _duration_s: float) -> None:
+        (point,) = points
+        crash_points.arm(self._points, point)
+        deadline = time.monotonic() + _CRASH_TIMEOUT_S
+        while not crash_points.has_sprung(self._points):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"nobody came to {point} in {_CRASH_TIMEOUT_S:.0f} s")
+            time.sleep(_POLL_S)
 
     def _keep_away(self, nodes: list[str], duration_s: float) -> None:
         ends_at = time.monotonic() + duration_s

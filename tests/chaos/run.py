@@ -64,6 +64,13 @@ def new_seed() -> int:
 def run(plan: Plan, machines: Machines, directory: Path, say: Callable[[str], None]) -> Verdict:
     """Plays `plan`; history and evidence are in `directory` afterwards."""
     say(f"seed {plan.seed}; replay with: {plan.command}")
+    return play(plan, schedule(plan.seed, machines.harms.keys()), machines, directory, say)
+
+
+def play(
+    plan: Plan, faults: Iterator[Fault], machines: Machines, directory: Path, say: Callable[[str], None]
+) -> Verdict:
+    """Plays `faults` for as long as `plan` says."""
     with Observer(machines) as observer:
         expected_s = plan.seconds if plan.cycles is None else plan.cycles * SECONDS_PER_CYCLE_MAX
         shelf = Shelf(editions=5 + int(expected_s / 60 * EDITIONS_PER_MINUTE), seed=plan.seed)
@@ -82,7 +89,7 @@ def run(plan: Plan, machines: Machines, directory: Path, say: Callable[[str], No
                 recorder=recorder,
                 say=lambda line: say(f"{recorder.now_s():7.1f} s  {line}"),
             )
-            cycles = _disturb(plan, schedule(plan.seed, machines.harms.keys()), injector, recorder, say)
+            cycles = _disturb(plan, faults, injector, recorder, say)
             injector.wait_until_running()
             recorder.history.healed_at_s = recorder.now_s()
             say(f"{recorder.now_s():7.1f} s  healed; the last orders end")
@@ -104,9 +111,7 @@ def _disturb(
 ) -> int:
     time.sleep(WARM_UP_S)
     began_s = recorder.now_s()
-    for done, fault in enumerate(faults):
-        if plan.enough(done, recorder.now_s() - began_s):
-            return done
+    for done, fault in enumerate(faults, 1):
         _, seen = recorder.counts()
         injector.strike(fault)
         calm = recorder.wait_for_ends(fault.calm_orders, CALM_TIMEOUT_S)
@@ -116,7 +121,9 @@ def _disturb(
             f"{recorder.now_s():7.1f} s    {orders} orders so far, {ends} ends told since"
             + ("" if calm else f"; fewer than {fault.calm_orders} new orders ended in {CALM_TIMEOUT_S:.0f} s")
         )
-    raise AssertionError("a schedule has no end")
+        if plan.enough(done, recorder.now_s() - began_s):
+            return done
+    raise AssertionError("fewer faults than planned")
 
 
 def _judge(plan: Plan, recorder: Recorder, observer: Observer, cycles: int, directory: Path) -> Verdict:

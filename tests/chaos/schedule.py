@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from bookstore.shop_client import CLUSTERS
 from bookstore.system import ORCHESTRATOR, PAYMENT, POSTGRES, TRIO
+from tests.chaos.crash_points import points_of
 
 PAUSE_S = (1.0, 8.0)
 CUT_S = (1.0, 8.0)
@@ -24,6 +25,8 @@ _T = TypeVar("_T")
 class Kind(enum.StrEnum):
     # kill -9; it is started again at once.
     KILL = "kill"
+    # kill -9 at a labelled place in the life of an order; it is started again at once.
+    CRASH = "crash"
     # kill -9, and again whenever it comes back, for `duration_s`.
     ABSENCE = "keep away"
     # SIGSTOP for `duration_s`, then SIGCONT.
@@ -59,6 +62,7 @@ class Kind(enum.StrEnum):
 # What strikes some but not all: how often, and how long it lasts.
 _STRIKES = {
     Kind.KILL: (3, (0.0, 0.0)),
+    Kind.CRASH: (2, (0.0, 0.0)),
     Kind.PAUSE: (2, PAUSE_S),
     Kind.ABSENCE: (1, (3.0, 8.0)),
     Kind.STOP: (1, (0.0, 5.0)),
@@ -66,7 +70,7 @@ _STRIKES = {
     Kind.SPLIT: (2, CUT_S),
     Kind.CUT_PEERS: (1, CUT_S),
     Kind.CUT_PEER: (1, CUT_S),
-    Kind.CUT_CLIENTS: (1, CUT_S),
+    Kind.CUT_CLIENTS: (4, CUT_S),
     Kind.MUTE: (1, CUT_S),
     Kind.DEAFEN: (1, CUT_S),
     Kind.BAD_NETWORK: (2, (3.0, 8.0)),
@@ -79,7 +83,7 @@ _WITH_DISKS = {*CLUSTERS, PAYMENT}
 
 @dataclass(frozen=True)
 class Target:
-    """A process by name, or the leader that a cluster has when the fault strikes."""
+    """A process by name, or the leader that a cluster has when the fault strikes, or a place where one will crash."""
 
     cluster: str
     node: str
@@ -134,7 +138,8 @@ def _one_node(random_source: random.Random, possible: Collection[Kind]) -> Itera
         ]
         random_source.shuffle(pack)
         for kind, cluster in pack:
-            yield _fault(random_source, kind, _node(random_source, cluster))
+            target = _crash(random_source, cluster) if kind is Kind.CRASH else _node(random_source, cluster)
+            yield _fault(random_source, kind, target)
 
 
 def _node_of_each_cluster(random_source: random.Random, possible: Collection[Kind]) -> Fault:
@@ -150,7 +155,8 @@ def _node_of_each_cluster(random_source: random.Random, possible: Collection[Kin
 def _single_service(random_source: random.Random, possible: Collection[Kind]) -> Fault:
     """Payment most of all: it takes part in every transaction."""
     name = _draw(random_source, {PAYMENT: 6, ORCHESTRATOR: 4, POSTGRES: 2, **dict.fromkeys(TRIO, 1)})
-    return _fault(random_source, _draw(random_source, _suitable(possible, [name])), Target(name, name))
+    kind = _draw(random_source, _suitable(possible, [name]))
+    return _fault(random_source, kind, _crash(random_source, name) if kind is Kind.CRASH else Target(name, name))
 
 
 def _whole_cluster(random_source: random.Random, possible: Collection[Kind]) -> Fault:
@@ -171,9 +177,14 @@ def _node(random_source: random.Random, cluster: str) -> Target:
     return Target(cluster, node)
 
 
+def _crash(random_source: random.Random, cluster: str) -> Target:
+    return Target(cluster, str(random_source.choice(points_of(cluster))))
+
+
 def _suitable(possible: Collection[Kind], clusters: list[str]) -> dict[Kind, int]:
     """What can strike these at once, with its weight."""
     suits = {
+        Kind.CRASH: len(clusters) == 1 and bool(points_of(clusters[0])),
         Kind.FULL_DISK: _WITH_DISKS.issuperset(clusters),
         Kind.SPLIT: len(clusters) > 1,
         Kind.CUT_PEERS: clusters[0] in CLUSTERS and len(clusters) == 1,

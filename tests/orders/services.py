@@ -8,7 +8,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from db_node.commands import Decide, OrderedCopies, Prepare, Restock, Restocked, Seed
 from db_node.database_machine import DatabaseMachine, encode as encode_database
@@ -18,6 +18,7 @@ from order_queue.order_heap import OrderHeap
 from order_queue.order_record import OrderRecord, OrderResult as QueuedResult
 from order_queue.queue_machine import QueueMachine
 from payment.ledger import Ledger, LedgerEntry, Luck
+from tests.support.crash_points import Point
 from utils.clocks.story import Story
 from utils.db_client.keys import stock_key
 from utils.domain.order import QueuedOrder
@@ -31,39 +32,6 @@ from utils.two_phase_commit.messages import Acknowledgement, Compensated, Compen
 LUCK = Luck("sweep", 1.0, 0.0)
 _BOUNDS = commands.Bounds(pending_max=100, unrecorded_max=100)
 _LINK_S = 0.001
-
-
-class Point(NamedTuple):
-    """A place in one call: before it is carried out or after that, and who dies there."""
-
-    service: str
-    call: str
-    moment: str
-    victim: str
-
-    def __str__(self) -> str:
-        return "-".join(self)
-
-
-CALLS = (
-    ("queue", "dequeue"),
-    ("database", "prepare"),
-    ("payment", "prepare"),
-    ("log", "record"),
-    ("database", "decide"),
-    ("payment", "decide"),
-    ("queue", "complete"),
-    ("queue", "poll_refunds"),
-    ("payment", "compensate"),
-    ("database", "compensate"),
-    ("queue", "complete_refund"),
-)
-POINTS = [
-    Point(service, call, moment, victim)
-    for service, call in CALLS
-    for moment in ("before", "after")
-    for victim in ("executor", "service")
-]
 
 
 class Trap:

@@ -14,8 +14,9 @@ from db_node.keyspace import Entry
 from order_executor.executor import Executor
 from order_queue.order_record import OrderRecord, OrderState
 from payment.ledger import PaymentState
-from tests.orders.services import POINTS, Database, Log, Payment, Point, Queue, Trap
+from tests.orders.services import Database, Log, Payment, Queue, Trap
 from tests.simulation.loop import SimulatedLoop
+from tests.support.crash_points import POINTS, Point
 from utils.db_client.keys import stock_key
 from utils.domain.order import PaymentInstrument, PaymentMethod, PricedItem, QueuedOrder
 
