@@ -31,13 +31,16 @@ class Rule(enum.StrEnum):
     BLAMED = "an order was rejected for a reason that is not its own"
     UNDESERVED = "an order was approved that should have been rejected"
     OVERSOLD = "more copies were sold than there were"
-    STOCK = "the stock is not what it was less what was sold"
+    STOCK = "the stock is not what it was less what was sold, and more what was put back"
     RESERVED = "a reservation is left"
     HELD = "a hold is left"
     NOT_CHARGED = "an approved order has no capture"
     CHARGED_TWICE = "an order was captured more than once"
     CHARGED_WRONGLY = "a capture differs from its order"
     CHARGED_FOR_NOTHING = "a capture has no approved order"
+    NOT_REFUNDED = "a refund that was asked for is not done"
+    REFUNDED_FOR_NOTHING = "an order was refunded that nobody asked for"
+    REFUND_CONTRADICTED = "a refund was told in two ways"
     NOT_RECORDED = "an ended order has no record"
     RECORDED_WRONGLY = "a record differs from its order"
     RECORDED_STRANGER = "a record of an order that no client was told of"
@@ -71,6 +74,7 @@ def check(history: History, evidence: Evidence) -> list[Violation]:
         _stock_adds_up,
         _nothing_is_left_undecided,
         _each_approved_order_is_charged_once,
+        _refunds_are_done_once,
         _records_agree,
     )
     return [violation for look in looks for violation in look(case)]
@@ -214,6 +218,9 @@ def _stock_adds_up(case: _Case) -> Iterator[Violation]:
     sold: Counter[str] = Counter()
     for key, _ in case.approved():
         sold.update(case.history.purchases[key].items)
+    for order_id, refund in case.history.refunds.items():
+        if refund.restock:
+            sold.subtract(case.history.purchases[case.keys[order_id]].items)
     for title, initial in case.history.initial_stock.items():
         shelved = case.evidence.shelf.get(title)
         copies = shelved.copies if shelved else 0
@@ -254,6 +261,22 @@ def _each_approved_order_is_charged_once(case: _Case) -> Iterator[Violation]:
         if capture.confirmation_code != end.confirmation_code:
             detail = f"{capture.confirmation_code}, and the client has {end.confirmation_code}"
             yield Violation(Rule.CHARGED_WRONGLY, capture.order_id, detail)
+
+
+def _refunds_are_done_once(case: _Case) -> Iterator[Violation]:
+    """That copies were put back once, the stock tells."""
+    refunds = case.history.refunds
+    for capture in case.evidence.captures:
+        if capture.refund_code and capture.order_id not in refunds:
+            yield Violation(Rule.REFUNDED_FOR_NOTHING, capture.order_id, capture.refund_code)
+    done = {capture.order_id: capture.refund_code for capture in case.evidence.captures}
+    recorded = {record.order_id: record.refund_code for record in case.evidence.records}
+    for order_id, refund in refunds.items():
+        codes = {done.get(order_id, ""), recorded.get(order_id, ""), *refund.codes}
+        if not refund.codes or "" in codes:
+            yield Violation(Rule.NOT_REFUNDED, order_id, ", ".join(sorted(codes)))
+        elif len(codes) > 1:
+            yield Violation(Rule.REFUND_CONTRADICTED, order_id, ", ".join(sorted(codes)))
 
 
 def _records_agree(case: _Case) -> Iterator[Violation]:

@@ -12,6 +12,8 @@ class Capture(msgspec.Struct, frozen=True):
     order_id: str
     amount_cents: int
     confirmation_code: str
+    # Empty for what was not refunded; likewise of a record.
+    refund_code: str = ""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -22,6 +24,7 @@ class Record(msgspec.Struct, frozen=True):
     amount_cents: int | None
     confirmation_code: str
     items: dict[str, int] | None
+    refund_code: str = ""
 
 
 class Evidence(msgspec.Struct):

@@ -12,6 +12,7 @@ PENDING = "PENDING"
 APPROVED = "Order Approved"
 REJECTED = "Order Rejected"
 ENDS = (APPROVED, REJECTED)
+REFUNDED = "Refunded"
 
 
 class Means(enum.StrEnum):
@@ -75,6 +76,13 @@ class Exchange(msgspec.Struct, frozen=True):
         return self.error_code in ("unavailable", "queue_full")
 
 
+class Refund(msgspec.Struct):
+    """What the operator asked for, of an order that a client was told is approved, and the codes that came back."""
+
+    restock: bool
+    codes: list[str] = []
+
+
 class Disturbance(msgspec.Struct, frozen=True):
     """A fault as it was carried out. Its phase lasts until the next one begins."""
 
@@ -92,6 +100,8 @@ class History(msgspec.Struct):
     purchases: dict[str, Purchase] = {}
     exchanges: list[Exchange] = []
     disturbances: list[Disturbance] = []
+    # By order id.
+    refunds: dict[str, Refund] = {}
     # When every machine was there again; the clients knew of no fault after it.
     healed_at_s: float = 0.0
 
@@ -122,6 +132,14 @@ class Recorder:
         with self._guard:
             self.history.exchanges.append(exchange)
             self._saw_more.notify_all()
+
+    def refund_asked(self, order_id: str, *, restock: bool) -> None:
+        with self._guard:
+            self.history.refunds[order_id] = Refund(restock)
+
+    def refund_told(self, order_id: str, code: str) -> None:
+        with self._guard:
+            self.history.refunds[order_id].codes.append(code)
 
     def disturbed(self, disturbance: Disturbance) -> None:
         with self._guard:

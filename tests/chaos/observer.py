@@ -9,10 +9,19 @@ from typing import Any, Self, TypeVar
 import psycopg
 
 from bookstore.shop_client import CLUSTERS
-from bookstore.system import DB_NODES, PAYMENT
+from bookstore.system import DB_NODES, PAYMENT, QUEUE_NODES
 from tests.chaos.evidence import Capture, Evidence, Record, Shelved
 from tests.chaos.machines import Machines
-from utils.pb import database_pb2, database_pb2_grpc, payment_pb2, payment_pb2_grpc, raft_pb2, raft_pb2_grpc
+from utils.pb import (
+    database_pb2,
+    database_pb2_grpc,
+    payment_pb2,
+    payment_pb2_grpc,
+    raft_pb2,
+    raft_pb2_grpc,
+    refund_pb2,
+    refund_pb2_grpc,
+)
 from utils.rpc.blocking import BlockingRuntime
 from utils.rpc.channel import Channel
 from utils.rpc.cluster import ClusterChannel
@@ -21,6 +30,7 @@ from utils.rpc.errors import NotFound, ServiceError
 RPC_TIMEOUT_S = 20.0
 LEADER_TIMEOUT_S = 30.0
 _STATUS_TIMEOUT_S = 1.0
+_REFUND_WAIT_MS = 5_000
 _POLL_S = 0.1
 _SETTLE_POLL_S = 0.5
 _PAGE = 500
@@ -81,6 +91,20 @@ class Observer:
         shelf, _ = self._runtime.run(_with_channel(self._database, _read_database))
         return {title: shelved.copies for title, shelved in shelf.items()}
 
+    def refund(self, order_id: str, restock: bool) -> str:
+        """Asks for it, and waits a while: its code, "" if it is not done yet. Raises ServiceError."""
+        request = refund_pb2.RequestRefundRequest(
+            order_id=order_id, operator="chaos", reason="A test.", restock=restock, wait_ms=_REFUND_WAIT_MS
+        )
+
+        async def ask(channel: Any) -> str:
+            stub = refund_pb2_grpc.RefundServiceStub(channel)
+            response = await stub.RequestRefund(request, timeout=RPC_TIMEOUT_S)
+            return str(response.record.refund.refund_code)
+
+        addresses = [self._machines.address(node) for node in QUEUE_NODES]
+        return self._runtime.run(_with_channel(lambda: ClusterChannel(addresses), ask))
+
     def gather(self, order_ids: set[str], *, settle_s: float) -> Evidence:
         """All there is. Waits up to `settle_s` for what may be on its way: records, and what is not decided yet."""
         deadline = time.monotonic() + settle_s
@@ -88,7 +112,11 @@ class Observer:
             evidence = self._evidence(order_ids)
             recorded = {record.order_id for record in evidence.records}
             reserved = any(shelved.reserved for shelved in evidence.shelf.values())
-            settled = order_ids <= recorded and not (evidence.holds or evidence.reservations or reserved)
+            refunded = {capture.refund_code for capture in evidence.captures if capture.refund_code}
+            refunded -= {record.refund_code for record in evidence.records}
+            settled = (
+                order_ids <= recorded and not refunded and not (evidence.holds or evidence.reservations or reserved)
+            )
             if settled or time.monotonic() > deadline:
                 return evidence
             time.sleep(_SETTLE_POLL_S)
@@ -144,7 +172,9 @@ async def _captures(stub: Any) -> list[Capture]:
         page = (await stub.ListCaptures(request, timeout=RPC_TIMEOUT_S)).captures
         if not page:
             return captures
-        captures += [Capture(found.order_id, found.amount_cents, found.confirmation_code) for found in page]
+        captures += [
+            Capture(found.order_id, found.amount_cents, found.confirmation_code, found.refund_code) for found in page
+        ]
         after = page[-1].order_id
 
 
@@ -168,13 +198,14 @@ def _records(dsn: str) -> list[Record]:
     try:
         with psycopg.connect(dsn, connect_timeout=5) as connection:
             rows = connection.execute(
-                "SELECT order_id, state, amount_cents, confirmation_code, items FROM order_records"
+                "SELECT order_id, state, amount_cents, confirmation_code, items, coalesce(refund->>'refund_code', '') "
+                "FROM order_records"
             ).fetchall()
     except psycopg.errors.UndefinedTable:
         return []  # the first record makes the table
     return [
-        Record(order_id, state, amount_cents, code, _quantities(items))
-        for order_id, state, amount_cents, code, items in rows
+        Record(order_id, state, amount_cents, code, _quantities(items), refund_code)
+        for order_id, state, amount_cents, code, items, refund_code in rows
     ]
 
 

@@ -12,10 +12,11 @@ import msgspec
 
 from tests.chaos.checker import END_S_MAX, check
 from tests.chaos.gaps import longest_by_phase
-from tests.chaos.history import Exchange, Recorder
+from tests.chaos.history import REFUNDED, Exchange, History, Recorder
 from tests.chaos.injector import Injector
 from tests.chaos.machines import Machines
 from tests.chaos.observer import Observer
+from tests.chaos.refunder import Refunder
 from tests.chaos.schedule import Fault, schedule
 from tests.chaos.shelf import Shelf
 from tests.chaos.shop_door import ShopDoor
@@ -79,8 +80,10 @@ def play(
         door = ShopDoor(machines.shop_port, recorder)
         closing = threading.Event()
         shoppers = [Shopper(plan.seed + number, shelf, door, recorder, closing) for number in range(SHOPPERS)]
-        for shopper in shoppers:
-            shopper.start()
+        refunder = Refunder(plan.seed, observer.refund, recorder, closing)
+        clients: tuple[Shopper | Refunder, ...] = (*shoppers, refunder)
+        for client in clients:
+            client.start()
         try:
             injector = Injector(
                 machines,
@@ -96,8 +99,8 @@ def play(
         finally:
             closing.set()
             finish_by = time.monotonic() + FINISH_S
-            for shopper in shoppers:
-                shopper.join(max(0.0, finish_by - time.monotonic()))
+            for client in clients:
+                client.join(max(0.0, finish_by - time.monotonic()))
             door.close()
         injector.wait_until_healthy()
         verdict = _judge(plan, recorder, observer, cycles, directory)
@@ -137,9 +140,13 @@ def _judge(plan: Plan, recorder: Recorder, observer: Observer, cycles: int, dire
         fault_cycles=cycles,
         violations=check(history, evidence),
         gaps=longest_by_phase(history),
-        heard=Counter(map(_what_was_heard, history.exchanges)),
+        heard=Counter(map(_what_was_heard, history.exchanges)) + Counter({REFUNDED: _refunded(history)}),
         cycles_min=plan.cycles_min,
     )
+
+
+def _refunded(history: History) -> int:
+    return sum(bool(refund.codes) for refund in history.refunds.values())
 
 
 def _what_was_heard(exchange: Exchange) -> str:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tests.chaos.checker import Rule, check
 from tests.chaos.evidence import Capture, Evidence, Record, Shelved
-from tests.chaos.history import APPROVED, PENDING, REJECTED, Exchange, History, Means, Purchase, Route
+from tests.chaos.history import APPROVED, PENDING, REJECTED, Exchange, History, Means, Purchase, Refund, Route
 
 HEALED_AT_S = 100.0
 
@@ -81,6 +81,7 @@ def log() -> Log:
         purchase("transfer", {"plenty": 1}, Means.BANK_TRANSFER),
         purchase("expired", {"plenty": 1}, Means.EXPIRED_CARD),
         purchase("given up", {"plenty": 5}),
+        purchase("returned", {"plenty": 4}),
     ]
     exchanges = [
         told("first", Route.CHECKOUT, 10, **approval("first", 3)),
@@ -92,15 +93,24 @@ def log() -> Log:
         told("late", Route.ORDER, 101, **rejection(1, "out_of_stock")),
         told("transfer", Route.CHECKOUT, 20, **rejection(1, "payment_declined")),
         told("expired", Route.CHECKOUT_V2, 21, http_status=400, **refusal("card_expired")),
+        told("returned", Route.CHECKOUT, 23, **approval("returned", 4)),
         told("given up", Route.CHECKOUT, 22, http_status=503, error_code="unavailable", order_id=""),
     ]  # fmt: skip
     history = History(
-        {"edition": 2, "plenty": 100}, {each.key: each for each in wanted}, exchanges, healed_at_s=HEALED_AT_S
+        {"edition": 2, "plenty": 100},
+        {each.key: each for each in wanted},
+        exchanges,
+        healed_at_s=HEALED_AT_S,
+        refunds={"order-returned": Refund(restock=True, codes=["REF-1", "REF-1"])},
     )
     evidence = Evidence(
         shelf={"edition": Shelved(0, 0), "plenty": Shelved(98, 0)},
         reservations=[],
-        captures=[Capture("order-first", 3000, "PAY-first"), Capture("order-second", 1000, "PAY-second")],
+        captures=[
+            Capture("order-first", 3000, "PAY-first"),
+            Capture("order-returned", 4000, "PAY-returned", "REF-1"),
+            Capture("order-second", 1000, "PAY-second"),
+        ],
         holds=[],
         records=[
             Record("order-first", "approved", 3000, "PAY-first", {"edition": 1, "plenty": 2}),
@@ -108,6 +118,7 @@ def log() -> Log:
             Record("order-late", "rejected", 1000, "", {"edition": 1}),
             Record("order-transfer", "rejected", 1000, "", {"plenty": 1}),
             Record("order-expired", "rejected", None, "", None),
+            Record("order-returned", "approved", 4000, "PAY-returned", {"plenty": 4}, "REF-1"),
         ],
     )
     return Log(history, evidence)
@@ -240,6 +251,34 @@ def order_that_nobody_was_told_of_is_charged(log: Log) -> None:
     log.evidence.captures.append(Capture("order-given up", 5000, "PAY-given up"))
 
 
+def refund_is_not_carried_out(log: Log) -> None:
+    log.capture("order-returned", refund_code="")
+
+
+def refund_is_never_told_as_done(log: Log) -> None:
+    log.history.refunds["order-returned"].codes = []
+
+
+def refund_is_not_recorded(log: Log) -> None:
+    log.record("order-returned", refund_code="")
+
+
+def refund_has_two_codes(log: Log) -> None:
+    log.history.refunds["order-returned"].codes.append("REF-2")
+
+
+def order_is_refunded_that_nobody_asked_for(log: Log) -> None:
+    log.capture("order-second", refund_code="REF-2")
+
+
+def copies_are_put_back_twice(log: Log) -> None:
+    log.evidence.shelf["plenty"] = Shelved(102, 0)
+
+
+def lost_copies_are_put_back(log: Log) -> None:
+    log.history.refunds["order-returned"].restock = False
+
+
 def record_is_missing(log: Log) -> None:
     log.evidence.records.pop(0)
 
@@ -287,6 +326,13 @@ def stranger_is_recorded(log: Log) -> None:
         (captured_by_another_attempt, {Rule.CHARGED_WRONGLY}),
         (rejected_order_is_charged, {Rule.CHARGED_FOR_NOTHING}),
         (order_that_nobody_was_told_of_is_charged, {Rule.CHARGED_FOR_NOTHING}),
+        (refund_is_not_carried_out, {Rule.NOT_REFUNDED}),
+        (refund_is_never_told_as_done, {Rule.NOT_REFUNDED}),
+        (refund_is_not_recorded, {Rule.NOT_REFUNDED}),
+        (refund_has_two_codes, {Rule.REFUND_CONTRADICTED}),
+        (order_is_refunded_that_nobody_asked_for, {Rule.REFUNDED_FOR_NOTHING}),
+        (copies_are_put_back_twice, {Rule.STOCK}),
+        (lost_copies_are_put_back, {Rule.STOCK}),
         (record_is_missing, {Rule.NOT_RECORDED}),
         (record_says_another_end, {Rule.RECORDED_WRONGLY}),
         (record_has_other_items, {Rule.RECORDED_WRONGLY}),

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from tests.chaos.checker import DOUBLE_CHARGES, LOSSES, OVERSALES, Rule, Violation
 from tests.chaos.gaps import Gap
-from tests.chaos.history import APPROVED, PENDING, REJECTED
+from tests.chaos.history import APPROVED, PENDING, REFUNDED, REJECTED
 
 ORDERS_MIN = 200
 # Without each of these the clients did not compete, or did not try everything.
-HEARD_ALWAYS = (APPROVED, f"{REJECTED} out_of_stock", f"{REJECTED} payment_declined", PENDING, "no answer")
+HEARD_ALWAYS = (APPROVED, f"{REJECTED} out_of_stock", f"{REJECTED} payment_declined", PENDING, REFUNDED, "no answer")
 VIOLATIONS_SHOWN_MAX = 50
 
 
