@@ -1,5 +1,7 @@
 """The page in Chromium, served by nginx from its container, with the orchestrator in another."""
 
+import contextlib
+import socket
 from collections.abc import Iterator
 
 import httpx
@@ -8,6 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from frontend.server import security_headers
 from tests.containers.compose import Compose
+from tests.e2e.waiting import eventually
 from tests.page.visit import defects_of, expect_approved, expect_rejected, open_shop, order
 from tests.support.chromium import SCREENSHOTS, hook, launched_chromium, needs_chromium
 
@@ -50,3 +53,52 @@ def test_nginx_sends_the_same_security_headers_as_the_local_server(compose: Comp
     assert answer.status_code == (404 if path == "/nowhere" else 200)
     expected = security_headers(8081)
     assert {name: answer.headers.get(name) for name in expected} == expected
+
+
+FLOOD = 2_000
+
+
+def on_the_wire(compose: Compose, request: bytes) -> bytes:
+    """What a plain socket is answered until nginx closes it."""
+    url = httpx.URL(compose.page_url)
+    with socket.create_connection((url.host, url.port or 80), timeout=60) as connection:
+        # It may answer, and close, before it was told everything.
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(request)
+        told = b""
+        with contextlib.suppress(ConnectionError):
+            while part := connection.recv(65_536):
+                told += part
+    return told
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"POST / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx", 405),
+        (b"POST / HTTP/1.1\r\nHost: shop\r\nContent-Length: 1000000\r\n\r\n", 413),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: shop\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: shop\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", 400),
+        (b"GET /../../etc/passwd HTTP/1.1\r\nHost: shop\r\n\r\n", 400),
+        (b"GET /js/..%2f..%2fnginx.conf HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n", 404),
+        (b"GET / HTTP/1.1\r\nHost: shop\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"nonsense\r\n\r\n", 400),
+    ],
+    ids=["a method", "a body", "a path", "a header", "outside", "outside, encoded", "two framings", "no HTTP"],
+)
+def test_nginx_refuses_what_no_browser_sends(compose: Compose, request_: bytes, status: int) -> None:
+    assert on_the_wire(compose, request_).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_a_client_that_never_ends_its_headers_is_left(compose: Compose) -> None:
+    # Without an end of nginx's own, the socket's time ends the test with an error.
+    assert on_the_wire(compose, b"GET / HTTP/1.1\r\nHost: shop\r\nX: y") == b""
+
+
+def test_a_flood_is_told_to_come_back_and_then_it_is_served(compose: Compose) -> None:
+    one = b"GET /config.json HTTP/1.1\r\nHost: shop\r\n"
+    told = on_the_wire(compose, (one + b"\r\n") * FLOOD + one + b"Connection: close\r\n\r\n")
+    _, _, refused = told.partition(b"HTTP/1.1 429 ")
+    assert b"\r\nRetry-After: 1\r\n" in refused
+    assert b'{"error":{"code":"too_many_requests"' in refused
+    eventually(lambda: httpx.get(compose.page_url, timeout=10, trust_env=False).is_success, "the page is back")

@@ -5,9 +5,12 @@ Card data never reaches a log because it is never given to one; as a second wall
 
 import logging
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
+
+from utils.config import from_environment, variable
 
 _MASKED = frozenset({"card", "card_number", "number", "cvv", "iban", "bank_account", "password", "api_key", "secret"})
 
@@ -18,8 +21,18 @@ def _mask(_logger: Any, _method: str, event: Any) -> Any:
     return event
 
 
-def configure_logging(service: str, node_id: str, level: str = "INFO") -> None:
-    """Called once, first, in every `__main__`. Tracebacks are plain text and show no local variables."""
+@dataclass(frozen=True)
+class LogConfig:
+    # Of what libraries say, more than WARNING is told only at DEBUG.
+    level: str = variable("LOG_LEVEL", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+
+
+def configure_logging(service: str, node_id: str) -> None:
+    """Called once, first, in every `__main__`. Tracebacks are plain text and show no local variables.
+
+    Raises ConfigError.
+    """
+    level = from_environment(LogConfig).level
 
     def identify(_logger: Any, _method: str, event: Any) -> Any:
         event.update(service=service, node_id=node_id)
@@ -49,7 +62,7 @@ def configure_logging(service: str, node_id: str, level: str = "INFO") -> None:
             ],
         )
     )
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.basicConfig(handlers=[handler], level=level if level == "DEBUG" else "WARNING", force=True)
 
 
 def get_logger() -> Any:

@@ -1,6 +1,7 @@
 """How every gRPC service process runs: one event loop, until a signal."""
 
 import asyncio
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -32,6 +33,8 @@ def run_service(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> N
         use_credentials(credentials_from(from_environment(TlsConfig)))
         await main(stopping)
 
+    # Memory holds card numbers and keys: no core file of it.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         uvloop.run(run())
     except ConfigError as error:

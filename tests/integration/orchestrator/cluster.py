@@ -116,6 +116,8 @@ class _Servicer:
 
 class _Trio(_Servicer):
     async def usual_VerifyTransaction(self, request: Any) -> Any:
+        if not request.items or request.unknown_titles:
+            return transaction.VerifyTransactionResponse(outcome=outcome(reasons=("items_missing",), stopped=True))
         instrument = order_pb2.PaymentInstrument(
             method=order_pb2.PAYMENT_METHOD_CARD, brand="visa", last_four=request.card.number[-4:]
         )

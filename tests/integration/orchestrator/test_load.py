@@ -6,6 +6,7 @@ import json
 import select
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,8 @@ from tests.unit.orchestrator.fakes import body
 from utils.pb import fraud_detection_pb2 as fraud, order_queue_pb2 as queue
 
 SLOW_CLIENTS = 300
+# How long the page waits for an answer.
+PAGE_TIMEOUT_S = 60
 PAGE = "http://localhost:8080"
 TEXT = json.dumps(body()).encode()
 HEAD = (
@@ -66,6 +69,39 @@ def test_slow_clients_get_408_and_hold_up_nobody(cluster: Cluster, tmp_path: Pat
         assert answered == [], "the slow clients were answered before the honest ones"
         assert {refusal(connection) for connection in slow} == {(408, "body_too_slow")}
         assert len(cluster.records) == 3
+
+
+@pytest.mark.slow
+def test_clients_that_never_end_their_headers_only_delay_others(cluster: Cluster, tmp_path: Path) -> None:
+    """They hold four times the connections that there are, and come back whenever they are cut off."""
+    held = threading.Event()
+    ended = threading.Event()
+
+    def hold(server: Orchestrator) -> int:
+        cut_off = 0
+        while not ended.is_set():
+            with contextlib.ExitStack() as connections, contextlib.suppress(OSError):
+                silent = [connections.enter_context(server.connect()) for _ in range(32)]
+                for connection in silent:
+                    connection.sendall(b"POST /checkout HTTP/1.1\r\nHost: shop\r\nX: y")
+                held.set()
+                while not ended.is_set():
+                    readable, _, _ = select.select(silent, [], [], 0.1)
+                    if readable:
+                        cut_off += 1
+                        break
+        return cut_off
+
+    with running_orchestrator(cluster, tmp_path, HTTP_CONNECTIONS="32") as server, ThreadPoolExecutor(4) as threads:
+        holding = [threads.submit(hold, server) for _ in range(4)]
+        assert held.wait(PAGE_TIMEOUT_S)
+        try:
+            answer = httpx.post(f"{server.url}/checkout", json=body(), timeout=PAGE_TIMEOUT_S, trust_env=False)
+            assert answer.json()["status"] == "Order Approved"
+        finally:
+            ended.set()
+        assert sum(each.result() for each in holding) > 0
+    assert len(cluster.records) == 1
 
 
 def refusal(connection: socket.socket) -> tuple[int, str]:
