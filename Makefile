@@ -1,5 +1,5 @@
 # Each target sets up whatever it needs: Python 3.11+, make and a package registry are enough.
-.PHONY: help setup up down reset status test test-fast check format proto bench bench-fraud bench-suggest bench-raft chaos last-copy sim planted model linearizability golden
+.PHONY: help setup up down reset status test test-fast check format proto bench bench-fraud bench-suggest bench-raft chaos chaos-compose last-copy sim planted model linearizability golden
 .DEFAULT_GOAL := help
 
 export UV_PYTHON_DOWNLOADS := never
@@ -9,7 +9,7 @@ PYTHON := $(VENV)/bin/python
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 
 help: ## Says what each target does
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.complete ## Installs Python packages into .venv
 
@@ -69,6 +69,9 @@ bench-suggest: setup ## Prints how well books are found and recommended, and how
 
 chaos: setup ## Breaks a bookstore of its own while clients order, and checks every promise (CYCLES=n, SEED=n)
 	@$(PYTHON) -m tests.chaos $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))
+
+chaos-compose: setup ## The same to a bookstore in containers, also to their networks and disks (CYCLES=n, SEED=n)
+	@$(PYTHON) -m tests.chaos --containers $(if $(CYCLES),--cycles $(CYCLES)) $(if $(SEED),--seed $(SEED))
 
 last-copy: setup ## Lets 50 buyers order the last copy of a book, 100 times (ROUNDS=n)
 	@LAST_COPY_ROUNDS=$(or $(ROUNDS),100) $(PYTHON) -m pytest tests/e2e/test_last_copy.py

@@ -12,9 +12,10 @@ _VARIABLE: Final = re.compile(r"\$\{(\w+)(?::-([^}]*))?}")
 
 
 def read_compose() -> dict[str, Any]:
-    """The file with its anchors merged; variables such as `${NAME:-default}` stay as they are."""
+    """The file with its anchors merged, without profiles; variables such as `${NAME:-default}` stay as they are."""
     compose: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
-    return compose
+    services = compose["services"].items()
+    return {**compose, "services": {name: service for name, service in services if "profiles" not in service}}
 
 
 def default_of(text: str) -> str:

@@ -35,3 +35,15 @@ class Evidence(msgspec.Struct):
     captures: list[Capture]
     holds: list[str]
     records: list[Record]
+
+    def since(self, before: "Evidence") -> "Evidence":
+        """Without the captures and records that were there before."""
+        captured = {capture.order_id for capture in before.captures}
+        recorded = {record.order_id for record in before.records}
+        return Evidence(
+            self.shelf,
+            self.reservations,
+            [capture for capture in self.captures if capture.order_id not in captured],
+            self.holds,
+            [record for record in self.records if record.order_id not in recorded],
+        )

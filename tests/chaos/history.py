@@ -105,6 +105,9 @@ class History(msgspec.Struct):
     # When every machine was there again; the clients knew of no fault after it.
     healed_at_s: float = 0.0
 
+    def order_ids(self) -> set[str]:
+        return {exchange.order_id for exchange in self.exchanges if exchange.order_id}
+
     def save(self, path: Path) -> None:
         path.write_bytes(msgspec.json.encode(self))
 

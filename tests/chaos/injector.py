@@ -10,6 +10,7 @@ from tests.chaos.observer import Observer
 from tests.chaos.schedule import LEADER, Fault, Kind, Target
 from tests.chaos.shop_door import ShopDoor
 
+# Generous: the machine may have much else to do.
 RECOVERY_TIMEOUT_S = 120.0
 _POLL_S = 0.05
 

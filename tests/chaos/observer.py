@@ -1,6 +1,7 @@
 """Looks into the system from outside: who leads, and what each part of it holds."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
@@ -74,22 +75,19 @@ class Observer:
         keys = {f"price:{title}": cents for title, cents in prices_cents.items()}
         keys |= {f"stock:{title}": count for title, count in copies.items()}
 
+        client_id = secrets.token_hex(8)
+
         async def write(channel: Any) -> None:
             stub = database_pb2_grpc.DatabaseServiceStub(channel)
             for sequence, (key, value) in enumerate(keys.items(), 1):
                 request = database_pb2.WriteRequest(
                     key=key,
                     value=database_pb2.Value(integer=value),
-                    request_id=database_pb2.RequestId(client_id="chaos", sequence=sequence),
+                    request_id=database_pb2.RequestId(client_id=client_id, sequence=sequence),
                 )
                 await stub.Write(request, timeout=RPC_TIMEOUT_S)
 
         self._runtime.run(_with_channel(self._database, write))
-
-    def stock(self) -> dict[str, int]:
-        """The whole shelf, linearizable: copies by title."""
-        shelf, _ = self._runtime.run(_with_channel(self._database, _read_database))
-        return {title: shelved.copies for title, shelved in shelf.items()}
 
     def refund(self, order_id: str, restock: bool) -> str:
         """Asks for it, and waits a while: its code, "" if it is not done yet. Raises ServiceError."""

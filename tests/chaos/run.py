@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tests.chaos.checker import END_S_MAX, check
+from tests.chaos.evidence import Evidence
 from tests.chaos.gaps import longest_by_phase
 from tests.chaos.history import REFUNDED, Exchange, History, Recorder
 from tests.chaos.injector import Injector
@@ -38,11 +39,12 @@ LUCK = {"PAYMENT_CARD_SUCCESS_RATE": "1", "PAYMENT_BANK_SUCCESS_RATE": "0"}
 
 @dataclass(frozen=True)
 class Plan:
-    """Until `cycles` faults are over, or, where that is None, until `seconds` are."""
+    """Until `cycles` faults are over, or, where that is None, until `seconds` are. `where`: the option that says it."""
 
     seed: int
     seconds: float
     cycles: int | None = None
+    where: str = ""
 
     def enough(self, done: int, elapsed_s: float) -> bool:
         return elapsed_s >= self.seconds if self.cycles is None else done >= self.cycles
@@ -55,7 +57,8 @@ class Plan:
     def command(self) -> str:
         """What replays it."""
         length = f"--seconds {self.seconds:.0f}" if self.cycles is None else f"--cycles {self.cycles}"
-        return f"python -m tests.chaos --seed {self.seed} {length}"
+        where = f" {self.where}" if self.where else ""
+        return f"python -m tests.chaos{where} --seed {self.seed} {length}"
 
 
 def new_seed() -> int:
@@ -76,7 +79,8 @@ def play(
         expected_s = plan.seconds if plan.cycles is None else plan.cycles * SECONDS_PER_CYCLE_MAX
         shelf = Shelf(editions=5 + int(expected_s / 60 * EDITIONS_PER_MINUTE), seed=plan.seed)
         observer.stock_the_shelf(shelf.copies(), shelf.prices_cents())
-        recorder = Recorder(observer.stock())
+        before = observer.gather(set(), settle_s=END_S_MAX)
+        recorder = Recorder({title: shelved.copies for title, shelved in before.shelf.items()})
         door = ShopDoor(machines.shop_port, recorder)
         closing = threading.Event()
         shoppers = [Shopper(plan.seed + number, shelf, door, recorder, closing) for number in range(SHOPPERS)]
@@ -103,7 +107,11 @@ def play(
                 client.join(max(0.0, finish_by - time.monotonic()))
             door.close()
         injector.wait_until_healthy()
-        verdict = _judge(plan, recorder, observer, cycles, directory)
+        history = recorder.history
+        evidence = observer.gather(history.order_ids(), settle_s=END_S_MAX).since(before)
+    history.save(directory / "history.json")
+    (directory / "evidence.json").write_bytes(msgspec.json.encode(evidence))
+    verdict = _judge(plan, history, evidence, cycles)
     for line in verdict.report():
         say(line)
     return verdict
@@ -129,14 +137,9 @@ def _disturb(
     raise AssertionError("fewer faults than planned")
 
 
-def _judge(plan: Plan, recorder: Recorder, observer: Observer, cycles: int, directory: Path) -> Verdict:
-    history = recorder.history
-    order_ids = {exchange.order_id for exchange in history.exchanges if exchange.order_id}
-    evidence = observer.gather(order_ids, settle_s=END_S_MAX)
-    history.save(directory / "history.json")
-    (directory / "evidence.json").write_bytes(msgspec.json.encode(evidence))
+def _judge(plan: Plan, history: History, evidence: Evidence, cycles: int) -> Verdict:
     return Verdict(
-        orders=len(order_ids),
+        orders=len(history.order_ids()),
         fault_cycles=cycles,
         violations=check(history, evidence),
         gaps=longest_by_phase(history),

@@ -4,17 +4,24 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import httpx
 
+from tests.chaos.run import LUCK
 from tests.e2e.waiting import eventually
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ORCHESTRATOR_URL = "http://127.0.0.1:8081"
 BUILD_TIMEOUT_S = 1_500
 READY_TIMEOUT_S = 240
+# Disks that can be filled without filling the machine's.
+FILES = ("docker-compose.yaml", "docker/small-volumes.yaml")
+# The classic builder is what every engine has; luck has no place in a test.
+SETTINGS = {"DOCKER_BUILDKIT": "0", "COMPOSE_PROFILES": "chaos", **LUCK}
 
 
 class Compose:
@@ -25,10 +32,26 @@ class Compose:
     def __init__(self) -> None:
         plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
         self._command = ["docker", "compose"] if plugin.returncode == 0 else ["docker-compose"]
+        for file in FILES:
+            self._command += ["--file", file]
         self.project = f"bookstore-test-{os.getpid()}"
         self.figures: list[str] = []
 
-    def __call__(self, *arguments: str, timeout_s: float = 120) -> str:
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            print(self("logs", "--tail", "30"))
+            self.remove_everything()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove_everything()
+
+    def __call__(self, *arguments: str, timeout_s: float = 300, settings: Mapping[str, str] | None = None) -> str:
         outcome = subprocess.run(
             [*self._command, "--project-name", self.project, *arguments],
             cwd=ROOT,
@@ -36,8 +59,7 @@ class Compose:
             text=True,
             timeout=timeout_s,
             check=False,
-            # Luck has no place in a test.
-            env={**os.environ, "PAYMENT_CARD_SUCCESS_RATE": "1", "DOCKER_BUILDKIT": "0"},
+            env={**os.environ, **SETTINGS, **(settings or {})},
         )
         assert outcome.returncode == 0, (
             f"compose {' '.join(arguments)}:\n{outcome.stdout[-3000:]}\n{outcome.stderr[-3000:]}"
@@ -88,7 +110,10 @@ class Compose:
 
 
 def docker(*arguments: str) -> str:
-    return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120, check=True).stdout
+    """What it printed. Generous in time: an engine with much to do takes long."""
+    outcome = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=300, check=False)
+    assert outcome.returncode == 0, f"docker {' '.join(arguments)}:\n{outcome.stderr[-3000:]}"
+    return outcome.stdout
 
 
 def is_ready() -> bool:

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.containers.compose import ROOT, Compose
 
 _HERE = Path(__file__).parent
-_RUNNING = pytest.StashKey[Compose]()
+_RUNNING = pytest.StashKey[ExitStack]()
 _FIGURES = pytest.StashKey[list[str]]()
 
 
@@ -19,16 +20,11 @@ def compose(request: pytest.FixtureRequest) -> Iterator[Compose]:
     if not docker_is_there():
         pytest.skip("no Docker engine answers here")
     stash = request.config.stash
-    compose = stash[_RUNNING] = Compose()
-    try:
-        compose.start()
-    except BaseException:
-        print(compose("logs", "--tail", "30"))
-        _remove(stash)
-        raise
+    stash[_RUNNING] = running = ExitStack()
+    compose = running.enter_context(Compose())
     stash[_FIGURES] = compose.figures
     yield compose
-    _remove(stash)
+    running.close()
 
 
 def docker_is_there() -> bool:
@@ -41,14 +37,7 @@ def docker_is_there() -> bool:
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """The containers end with the last test of this folder: no other system runs beside them."""
     if nextitem is None or _HERE not in nextitem.path.parents:
-        _remove(item.config.stash)
-
-
-def _remove(stash: pytest.Stash) -> None:
-    compose = stash.get(_RUNNING, None)
-    if compose is not None:
-        del stash[_RUNNING]
-        compose.remove_everything()
+        item.config.stash.get(_RUNNING, ExitStack()).close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
