@@ -245,13 +245,17 @@ def test_with_a_key_nothing_is_verified_while_the_queue_is_away() -> None:
     assert shop.verifier.orders == []
 
 
-def test_what_another_orchestrator_made_of_the_key_meanwhile_wins() -> None:
-    shop = Shop()
-    ticket = shop.checkout.begin("key")
-    fingerprint = Identities("a secret of some length").fingerprint(body())
-    theirs = OrderRecord(ticket.order_id, OrderState.REJECTED, fingerprint=fingerprint, reasons=REJECTED.reasons)
-    shop.verifier.meanwhile = lambda: shop.queue.records.update({ticket.order_id: theirs})
-    assert shop.order("key") == theirs
+@pytest.mark.parametrize(("theirs", "ours"), [(REJECTED, PASSED), (PASSED, REJECTED)], ids=["rejected", "accepted"])
+def test_what_another_orchestrator_made_of_the_key_meanwhile_wins(theirs: Verdict, ours: Verdict) -> None:
+    """One key at two orchestrators that verify it to opposite ends: whichever is second, both tell the same."""
+    shop, other = Shop(ours), Shop(theirs)
+    other.checkout._queue = shop.queue
+    told: list[OrderRecord] = []
+    shop.verifier.meanwhile = lambda: told.append(other.order("key"))
+    assert [shop.order("key")] == told
+    assert told[0].state is (OrderState.REJECTED if theirs.reasons else OrderState.PENDING)
+    assert shop.queue.calls.count("enqueue") == shop.queue.calls.count("record_rejection") == 1
+    assert other.order("key") == shop.order("key") == told[0]
 
 
 def test_another_body_that_won_the_key_meanwhile_refuses_this_one() -> None:

@@ -212,10 +212,30 @@ async def test_a_queue_that_is_away_is_told_when_it_is_back() -> None:
 async def test_the_last_copy_goes_to_whoever_can_pay() -> None:
     """While its fate is open others are told to try again, and nobody is rejected for it."""
     world = World({"Book A": 1}, declined=[1])
-    world.queue.put(queued_order(1), queued_order(2))
     setup = Setup(world)
+    declining = asyncio.Event()
+
+    async def hold(_method: str, _messages: Sequence[Message]) -> None:
+        await declining.wait()
+
+    world.payment.on_arrival = hold
+    world.queue.put(queued_order(1))
     async with setup.running():
+        await eventually(lambda: world.shelf.reserved.keys() == {order_id(1)}, "the last copy is reserved")
+        world.payment.on_arrival = None
+        world.queue.put(queued_order(2))
+        await eventually(
+            lambda: any(
+                message.attempt.order_id == order_id(2) and message.attempt.number > 2
+                for message in world.database.heard
+            ),
+            "the competitor tries again and again",
+        )
+        assert world.shelf.reserved.keys() == {order_id(1)}
+        assert world.queue.results == {}
+        declining.set()
         await setup.all_end()
+    assert [reason.code for reason in world.queue.results[order_id(1)].reasons] == ["payment_declined"]
     assert world.queue.results[order_id(2)].approved
 
 
