@@ -9,7 +9,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from order_queue import record_store
-from order_queue.commands import Command, CompleteRefund, RequestRefund, encode
+from order_queue.commands import Command, CompleteRefund, encode
 from order_queue.order_record import OrderRecord
 from order_queue.record_store import RecordStore
 from tests.support.postgres import PostgresServer
@@ -92,7 +92,7 @@ async def test_what_was_written_can_be_read(postgres: PostgresServer) -> None:
 
 async def test_a_refund_is_written_over_what_was_there_and_nothing_older_over_it(postgres: PostgresServer) -> None:
     machine = words.machine()
-    refund = RequestRefund(words.order_id(1), "ada", "The parcel was lost.", True, 1_900_000_000_000, words.BOUNDS)
+    refund = words.request_refund(1)
     versions: list[OrderRecord] = []
     history: list[Command] = [words.enqueue(1), words.complete(words.approved(1)), refund]
     for index, command in enumerate([*history, CompleteRefund(words.order_id(1), "REF-1")], 1):

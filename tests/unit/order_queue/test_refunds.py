@@ -15,7 +15,6 @@ from order_queue.commands import (
     RefundCompleted,
     RefundRefused,
     RefundRequested,
-    RequestRefund,
     encode,
 )
 from order_queue.order_record import OrderState
@@ -24,16 +23,11 @@ from order_queue.refund_servicer import RefundServicer
 from tests.unit.order_queue import words
 from tests.unit.order_queue.harness import WAIT_MS, Context, Harness, started
 from tests.unit.order_queue.test_recorder import FakeStore, recording, until
+from tests.unit.order_queue.words import request_refund
 from utils.clocks.story import unpack
 from utils.pb import refund_pb2 as pb
 from utils.raft.errors import OutcomeUnknownError
 from utils.rpc.errors import FailedPrecondition, InvalidArgument, NotFound, NotLeader, ResourceExhausted, Unavailable
-
-NOW_MS = 1_900_000_000_000
-
-
-def request(number: int, *, restock: bool = True, bounds: Bounds = words.BOUNDS, archived: Any = None) -> RequestRefund:
-    return RequestRefund(words.order_id(number), "ada", "The parcel was lost.", restock, NOW_MS, bounds, archived)
 
 
 def completion(number: int, code: str = "REF-1") -> CompleteRefund:
@@ -62,10 +56,10 @@ def unfinished(machine: QueueMachine) -> list[int]:
 def test_the_first_request_stands_and_the_orders_end_too() -> None:
     machine = approved_orders(1)
     before = machine.record(words.order_id(1))
-    (first,) = apply(machine, request(1))
+    (first,) = apply(machine, request_refund(1))
     assert isinstance(first, RefundRequested)
     assert first.is_new
-    (second,) = apply(machine, request(1, restock=False))
+    (second,) = apply(machine, request_refund(1, restock=False))
     assert second == RefundRequested(first.record, is_new=False)
     assert unfinished(machine) == [1]
     assert before is not None
@@ -75,7 +69,7 @@ def test_the_first_request_stands_and_the_orders_end_too() -> None:
 
 def test_a_refund_is_completed_once() -> None:
     machine = approved_orders(1)
-    apply(machine, request(1))
+    apply(machine, request_refund(1))
     identity = words.order_id(1)
     assert apply(machine, completion(1)) == [RefundCompleted(identity, is_new=True, is_alarm=False)]
     assert unfinished(machine) == []
@@ -85,7 +79,7 @@ def test_a_refund_is_completed_once() -> None:
     assert record is not None
     assert record.refund is not None
     assert (record.refund.refund_code, record.refund.requested_index, record.refund.done_index) == ("REF-1", 3, 4)
-    (again,) = apply(machine, request(1))
+    (again,) = apply(machine, request_refund(1))
     assert again == RefundRequested(record, is_new=False)
     assert unfinished(machine) == [], "refunded twice"
 
@@ -94,7 +88,7 @@ def test_only_an_approved_order_is_refunded() -> None:
     machine = words.machine()
     apply(machine, words.enqueue(1), words.enqueue(2), words.complete(words.rejected(2)), words.rejection(3))
     before = machine.snapshot()
-    refused = apply(machine, *(request(number) for number in (1, 2, 3, 4)))
+    refused = apply(machine, *(request_refund(number) for number in (1, 2, 3, 4)))
     assert refused == [RefundRefused(machine.record(words.order_id(number))) for number in (1, 2, 3, 4)]
     assert apply(machine, completion(1)) == [RefundCompleted(words.order_id(1), is_new=False, is_alarm=True)]
     assert machine.snapshot() == before
@@ -103,8 +97,10 @@ def test_only_an_approved_order_is_refunded() -> None:
 def test_refunds_are_bounded() -> None:
     machine = approved_orders(1, 2, 3)
     bounds = Bounds(pending_max=1, unrecorded_max=3)
-    assert apply(machine, request(1, bounds=bounds)) == [Full("ended orders that are not recorded yet", 3)]
-    _, first, second = apply(machine, words.mark_recorded(4), request(1, bounds=bounds), request(2, bounds=bounds))
+    assert apply(machine, request_refund(1, bounds=bounds)) == [Full("ended orders that are not recorded yet", 3)]
+    _, first, second = apply(
+        machine, words.mark_recorded(4), request_refund(1, bounds=bounds), request_refund(2, bounds=bounds)
+    )
     assert isinstance(first, RefundRequested)
     assert second == Full("unfinished refunds", 1)
 
@@ -112,7 +108,7 @@ def test_refunds_are_bounded() -> None:
 def test_a_refund_waits_for_postgresql_again_at_its_own_index() -> None:
     machine = approved_orders(1, 2)
     # Order 1 was never recorded; its place is now behind that of order 2.
-    apply(machine, request(1))
+    apply(machine, request_refund(1))
     assert [words.number_of(record.order_id) for record in machine.first_unrecorded(9)] == [2, 1]
     apply(machine, words.mark_recorded(3))
     assert [words.number_of(record.order_id) for record in machine.first_unrecorded(9)] == [1]
@@ -122,7 +118,7 @@ def test_a_refund_waits_for_postgresql_again_at_its_own_index() -> None:
 
 def test_a_refund_is_forgotten_only_when_postgresql_has_its_end() -> None:
     machine = approved_orders(1, 2)
-    apply(machine, request(1), words.mark_recorded(4), words.forget(99))
+    apply(machine, request_refund(1), words.mark_recorded(4), words.forget(99))
     assert machine.is_forgotten(words.order_id(2))
     assert unfinished(machine) == [1], "an unfinished refund was forgotten"
     (_, forgot) = apply(machine, completion(1), words.forget(99))
@@ -135,11 +131,10 @@ def test_a_refund_is_forgotten_only_when_postgresql_has_its_end() -> None:
 
 def test_a_forgotten_order_is_refunded_with_what_postgresql_has_of_it() -> None:
     machine = approved_orders(1, 2)
-    archived = machine.record(words.order_id(1))
     apply(machine, words.mark_recorded(3), words.forget(3))
     ended = machine.ended_count
-    assert apply(machine, request(1)) == [InArchive()]
-    (requested,) = apply(machine, request(1, archived=archived))
+    assert apply(machine, request_refund(1)) == [InArchive()]
+    (requested,) = apply(machine, request_refund(1, archived=True))
     assert requested.is_new
     assert (machine.is_forgotten(words.order_id(1)), machine.ended_count) == (False, ended)
     apply(machine, words.enqueue(1))
@@ -150,7 +145,7 @@ def test_a_forgotten_order_is_refunded_with_what_postgresql_has_of_it() -> None:
 
 def test_a_restored_machine_knows_its_refunds() -> None:
     machine = approved_orders(1, 2, 3)
-    apply(machine, request(3), request(1), request(2), completion(3))
+    apply(machine, request_refund(3), request_refund(1), request_refund(2), completion(3))
     copy = words.machine()
     copy.restore(machine.snapshot())
     assert copy.snapshot() == machine.snapshot()

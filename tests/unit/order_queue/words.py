@@ -2,9 +2,9 @@
 
 import threading
 
-from order_queue.commands import Bounds, Complete, Enqueue, Forget, MarkRecorded, RecordRejection
+from order_queue.commands import Bounds, Complete, Enqueue, Forget, MarkRecorded, RecordRejection, RequestRefund
 from order_queue.order_heap import OrderHeap
-from order_queue.order_record import OrderResult
+from order_queue.order_record import OrderRecord, OrderResult, OrderState
 from order_queue.queue_machine import QueueMachine
 from utils.domain.order import Book, PaymentInstrument, PaymentMethod, PricedItem, QueuedOrder, Reason
 
@@ -66,6 +66,17 @@ def mark_recorded(up_to_index: int) -> MarkRecorded:
 
 def forget(up_to_index: int, orders_max: int = 100) -> Forget:
     return Forget(up_to_index, orders_max)
+
+
+def request_refund(
+    number: int, *, restock: bool = True, bounds: Bounds = BOUNDS, archived: bool = False
+) -> RequestRefund:
+    """`archived`: with what PostgreSQL says of it, that it was approved long ago."""
+    known = OrderRecord(order_id(number), OrderState.APPROVED, 1, fingerprint(1), order=order(number), ended_index=1)
+    at_ms = 1_900_000_000_000
+    return RequestRefund(
+        order_id(number), "ada", "The parcel was lost.", restock, at_ms, bounds, known if archived else None
+    )
 
 
 def machine(ageing: int = 0) -> QueueMachine:
