@@ -1,5 +1,5 @@
 # Each target sets up whatever it needs: Python 3.11+, make and a package registry are enough.
-.PHONY: help setup up down reset status test test-fast check format proto bench bench-fraud bench-suggest bench-raft chaos chaos-compose last-copy sim planted model linearizability golden
+.PHONY: bench-growth sbom audit help setup up down reset status test test-fast check format proto bench bench-fraud bench-suggest bench-raft chaos chaos-compose last-copy sim planted model linearizability golden
 .DEFAULT_GOAL := help
 
 export UV_PYTHON_DOWNLOADS := never
@@ -15,7 +15,7 @@ setup: $(VENV)/.complete ## Installs Python packages into .venv
 
 $(VENV)/.complete: pyproject.toml uv.lock
 	@python3 -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or later is needed, and python3 is {v[0]}.{v[1]}: install a newer one, or put it first on PATH")'
-	@test -x "$(UV)" || (echo "Installing uv..." && python3 -m venv $(VENV)-uv && $(VENV)-uv/bin/pip install --quiet uv)
+	@test -x "$(UV)" || (echo "Installing uv..." && python3 -m venv $(VENV)-uv && $(VENV)-uv/bin/pip install --quiet --require-hashes --requirement docker/uv.txt)
 	@echo "Installing packages (under a minute the first time)..."
 	@"$(UV)" sync --quiet --locked --python "$$(python3 -c 'import sys; print(sys.executable)')"
 	@touch $@
@@ -49,6 +49,15 @@ format: setup ## Formats the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
+sbom: setup ## Lists the packages of the images, as locked, in build/sbom.json (CycloneDX)
+	@mkdir -p build
+	@"$(UV)" export --quiet --locked --format cyclonedx1.5 --no-default-groups --group torch --output-file build/sbom.json >/dev/null
+	@$(PYTHON) -c 'import json; print(len(json.load(open("build/sbom.json"))["components"]), "packages are in build/sbom.json")'
+
+audit: setup ## Asks osv.dev for known vulnerabilities of the locked packages
+	@"$(UV)" audit --locked $(if $(OSV_URL),--service-url $(OSV_URL)); status=$$?; if [ $$status = 2 ]; then \
+		echo "Nothing is known about vulnerabilities: osv.dev cannot be asked from here."; else exit $$status; fi
+
 proto: setup ## Generates the code of utils/pb/*.proto
 	@$(PYTHON) -m bookstore.protobuf
 
@@ -57,6 +66,9 @@ golden: setup ## Writes the golden files of new formats (docs/formats.md)
 
 bench: setup ## Drives checkouts through a system of its own and prints what they cost
 	@$(PYTHON) -m benchmarks.checkout
+
+bench-growth: setup ## Shows which process is busy when a bookstore can do no more, and what more orchestrators change
+	@$(PYTHON) -m benchmarks.growth $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CELLS),--cells $(CELLS)) $(if $(CLIENTS),--clients $(CLIENTS))
 
 bench-fraud: setup ## Prints precision and recall of fraud detection on a labelled set (SEED=n)
 	@$(PYTHON) -m benchmarks.fraud $(if $(SEED),--seed $(SEED))
