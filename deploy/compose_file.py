@@ -37,5 +37,5 @@ def processes() -> tuple[Process, ...]:
     return tuple(
         Process(name, described["command"].removeprefix("python -m "), described["environment"]["NODE_ID"])
         for name, described in read_compose()["services"].items()
-        if "NODE_ID" in described.get("environment", {})
+        if "NODE_ID" in described.get("environment", {}) and "profiles" not in described
     )

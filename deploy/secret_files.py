@@ -42,6 +42,10 @@ class SecretFiles:
             env={**os.environ, **paths, "GOOGLE_API_KEY_FILE": key_file},
             check=True,
         )
+        for empty in (path for path in self._granted.glob("*/*") if not path.stat().st_size):
+            # Swarm takes no empty secret, and whoever reads it strips it.
+            empty.chmod(0o600)
+            empty.write_text("\n")
         authorities = Authorities(
             self._directory / "authority", lifetime=_CERTIFICATE_LIFETIME, overlap=_AUTHORITY_OVERLAP
         )
@@ -49,8 +53,14 @@ class SecretFiles:
 
     def granted(self, holder: str) -> Mapping[str, bytes]:
         """By name, what docker/make-secrets.sh grants to `holder`."""
-        return {path.name: path.read_bytes() for path in sorted((self._granted / holder).iterdir())}
+        return {path.name: path.read_bytes() for path in self.granted_paths(holder)}
 
     def tls(self, node_id: str) -> Mapping[str, bytes]:
         """By name, the files of one process."""
-        return {name: (self._tls / node_id / name).read_bytes() for name in (TRUSTED, CERTIFICATE, KEY)}
+        return {path.name: path.read_bytes() for path in self.tls_paths(node_id)}
+
+    def granted_paths(self, holder: str) -> list[Path]:
+        return sorted((self._granted / holder).iterdir())
+
+    def tls_paths(self, node_id: str) -> list[Path]:
+        return [self._tls / node_id / name for name in (TRUSTED, CERTIFICATE, KEY)]
