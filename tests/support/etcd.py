@@ -4,19 +4,20 @@ import asyncio
 import contextlib
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.support.network import Network
 from tests.support.raft_cluster import free_ports
 
 # Generous: reached only when something is broken.
 WAIT_S_MAX = 30.0
 _LOOK_AGAIN_S = 0.05
-_CHUNK_BYTES = 64 * 1024
+_NODE = "node"
 
 needs_etcd = pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed (Debian: etcd-server)")
 # For the tests of a contract that both engines keep.
@@ -119,80 +120,24 @@ class Links:
 
     def __init__(self, targets: Mapping[str, str]) -> None:
         """`targets`: host:port by the name of a member."""
-        self._targets = targets
-        self._there = {name: asyncio.Event() for name in targets}
-        self._back = {name: asyncio.Event() for name in targets}
-        self._servers: list[asyncio.Server] = []
-        self._connections: set[asyncio.Task[None]] = set()
+        self._members = tuple(targets)
+        self._network = Network([_NODE], lambda: targets)
         self.endpoints: tuple[str, ...] = ()
-        self.heal()
 
     async def start(self) -> None:
-        for name, target in self._targets.items():
-            self._servers.append(await asyncio.start_server(self._accepting(name, target), "127.0.0.1", 0))
-        ports = [server.sockets[0].getsockname()[1] for server in self._servers]
+        ports = [await self._network.entrance(_NODE, name) for name in self._members]
         self.endpoints = tuple(f"127.0.0.1:{port}" for port in ports)
 
-    def cut(self, names: Collection[str] | None = None) -> None:
-        """To these members; by default to all."""
-        for name in self._targets if names is None else names:
-            self._there[name].clear()
-            self._back[name].clear()
+    def cut(self) -> None:
+        self._network.cut([_NODE], self._members)
+        self.lose_answers()
 
     def lose_answers(self) -> None:
         """What the node asks for reaches etcd, and it does not hear so."""
-        for link in self._back.values():
-            link.clear()
+        self._network.cut(self._members, [_NODE])
 
     def heal(self) -> None:
-        for link in (*self._there.values(), *self._back.values()):
-            link.set()
+        self._network.heal()
 
     async def close(self) -> None:
-        for server in self._servers:
-            server.close()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-
-    def _accepting(self, name: str, target: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            connection = asyncio.create_task(_carry(reader, writer, target, self._there[name], self._back[name]))
-            self._connections.add(connection)
-            connection.add_done_callback(self._connections.discard)
-
-        return accept
-
-
-async def _carry(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str, there: asyncio.Event, back: asyncio.Event
-) -> None:
-    """Until one side closes; then so does the other."""
-    host, _, port = target.rpartition(":")
-    writers = [writer]
-    try:
-        await there.wait()
-        far_reader, far_writer = await asyncio.open_connection(host, int(port))
-        writers.append(far_writer)
-        pumps = [
-            asyncio.create_task(_pump(reader, far_writer, there)),
-            asyncio.create_task(_pump(far_reader, writer, back)),
-        ]
-        try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in pumps:
-                task.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-    except OSError:
-        return
-    finally:
-        for one in writers:
-            one.transport.abort()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: asyncio.Event) -> None:
-    while data := await reader.read(_CHUNK_BYTES):
-        await link.wait()
-        writer.write(data)
-        await writer.drain()
+        await self._network.close()

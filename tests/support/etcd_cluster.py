@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from tests.support.etcd import EtcdMembers, Links, etcd_members
-from tests.support.raft_cluster import Member, RaftCluster, raft_cluster
+from tests.support.raft_cluster import Member, RaftCluster, raft_cluster, running
 from utils.etcd.config import EtcdConfig
 from utils.etcd.node import EtcdNode
 from utils.raft.config import RaftConfig
@@ -100,17 +100,9 @@ async def etcd_cluster(
     """Three members of etcd, and every node. `settings` replace fields of RaftConfig."""
     async with etcd_members(directory) as etcd:
         cluster = EtcdCluster(directory, machine_factory, node_ids, add_services, etcd)
-        for node_id, config in cluster.configs.items():
-            cluster.configs[node_id] = dataclasses.replace(config, **settings)  # type: ignore[arg-type]
-        try:
-            for node_id in node_ids:
-                await cluster.start(node_id)
+        async with running(cluster, settings):
             yield cluster
-        finally:
-            cluster.heal()
-            for member in list(cluster.members.values()):
-                await cluster.stop(member)
-            await cluster.close()
+        await cluster.close()
 
 
 def cluster(

@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -184,6 +184,9 @@ class RaftCluster(Generic[_M]):
         return None
 
 
+_C = TypeVar("_C", bound=RaftCluster[Any])
+
+
 @contextlib.asynccontextmanager
 async def raft_cluster(
     directory: Path,
@@ -197,14 +200,21 @@ async def raft_cluster(
 
     `settings` replace fields of RaftConfig, such as election_timeout_ms.
     """
-    cluster = RaftCluster(directory, machine_factory, node_ids, add_services)
+    async with running(RaftCluster(directory, machine_factory, node_ids, add_services), settings) as cluster:
+        yield cluster
+
+
+@contextlib.asynccontextmanager
+async def running(cluster: _C, settings: Mapping[str, int]) -> AsyncIterator[_C]:
+    """From the start of every node to the stop of the last."""
     for node_id, config in cluster.configs.items():
         cluster.configs[node_id] = dataclasses.replace(config, **settings)  # type: ignore[arg-type]
     try:
-        for node_id in node_ids:
+        for node_id in list(cluster.configs):
             await cluster.start(node_id)
         yield cluster
     finally:
+        cluster.heal()
         for member in list(cluster.members.values()):
             await cluster.stop(member)
 
