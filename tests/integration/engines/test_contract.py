@@ -11,6 +11,7 @@ from tests.support.etcd import ENGINES
 from tests.support.etcd_cluster import cluster
 from tests.support.journal import Journal
 from tests.support.raft_cluster import Member, RaftCluster
+from tests.unit.order_executor.world import eventually
 from utils.raft.errors import NotLeaderError, ProposalRefusedError, RaftError
 
 TIMEOUT_S = 20.0
@@ -158,5 +159,7 @@ async def test_a_caller_that_repeats_itself_through_changes_of_leaders_loses_not
     leader = await nodes.leader()
     await leader.node.read_barrier(timeout_s=TIMEOUT_S)
     assert set(leader.machine.commands) == {b"%d" % number for number in range(100)}
-    await nodes.applied(leader.node.status.last_applied)
-    assert all(member.machine.commands == leader.machine.commands for member in nodes.members.values())
+    await eventually(
+        lambda: all(member.machine.commands == leader.machine.commands for member in nodes.members.values()),
+        "every node holds the same",
+    )
