@@ -148,6 +148,11 @@ class EtcdClient:
             # The first is gRPC's way of saying that a stream has ended while it was written to.
             self._give_up(asked)
             raise EtcdUnavailableError(f"{member.address}: {error}") from error
+        except asyncio.CancelledError:
+            # gRPC says so, too, of a stream that was given up with its member; then nobody has cancelled this task.
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            raise EtcdUnavailableError(f"{member.address} was given up") from None
         except grpc.aio.UsageError as error:
             raise EtcdUnavailableError("the client is closed") from error
 

@@ -1,7 +1,8 @@
 """What only this engine has to stand: members of etcd that die or fall silent, lost answers, leaders that are late."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.support.etcd_cluster import EtcdCluster, etcd_cluster
 from tests.support.journal import Journal
 from tests.support.raft_cluster import Member
 from utils.etcd.client import EtcdClient
+from utils.etcd.errors import EtcdUnavailableError
 from utils.etcd.layout import Layout, Leader
 from utils.raft.errors import RaftError
 
@@ -193,3 +195,24 @@ async def test_the_log_in_etcd_stays_short(nodes: EtcdCluster[Journal], stranger
             if view.snapshot is not None and view.snapshot.last_included_index >= 200 and view.entries[0][0] > 150:
                 return
             await asyncio.sleep(0.05)
+
+
+async def end_of(changes: AsyncGenerator[None, None]) -> None:
+    async for _ in changes:
+        pass
+
+
+async def test_a_watch_at_a_member_that_fell_silent_ends_so_that_it_can_begin_elsewhere(
+    nodes: EtcdCluster[Journal], stranger: EtcdClient
+) -> None:
+    layout = layout_of(nodes)
+    async with contextlib.aclosing(stranger.watch(layout.news, layout.news_end)) as changes:
+        await anext(changes)
+        # The stranger's first.
+        nodes.etcd.pause(next(iter(nodes.etcd.endpoints)))
+        waiting = asyncio.create_task(end_of(changes))
+        await stranger.txn(layout.look(0), timeout_s=TIMEOUT_S)
+        with pytest.raises(EtcdUnavailableError):
+            await asyncio.wait_for(waiting, TIMEOUT_S)
+    async with contextlib.aclosing(stranger.watch(layout.news, layout.news_end)) as changes:
+        await asyncio.wait_for(anext(changes), TIMEOUT_S)
