@@ -27,6 +27,7 @@ class Faults:
         self._network = network
         self._nodes = nodes
         self._is_over = False
+        self._is_any_replaced = False
         self._strikes = (
             self._cut_power_of_one,
             self._cut_power_at_a_point,
@@ -45,6 +46,7 @@ class Faults:
             self._add_a_node,
             self._add_a_node,
             self._remove_a_node,
+            self._replace_a_node,
             self._suspect_a_leader,
         )
 
@@ -151,6 +153,13 @@ class Faults:
             voters = list(leader.core.configuration.voters)
             if len(voters) > 3:
                 leader.change_membership(Remove(self._rng.choice(voters)), done=lambda: None)
+
+    def _replace_a_node(self) -> None:
+        """One at a time, or more would be lost than a majority can bear: here, one in a run."""
+        if not self._is_any_replaced:
+            self._is_any_replaced = True
+            self._rng.choice([node for node in self._nodes if not node.is_spare]).lose_disk()
+            self._world.happened["lost disks"] += 1
 
     def _suspect_a_leader(self) -> None:
         """Without reason."""

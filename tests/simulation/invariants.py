@@ -28,7 +28,7 @@ def require(holds: bool, promise: str, detail: object) -> None:
 class Invariants:
     """Watches all nodes from outside and for ever: it sees what each has forgotten."""
 
-    def __init__(self, durable_logs: Callable[[], Mapping[str, HashChain]]) -> None:
+    def __init__(self, durable_logs: Callable[[], Mapping[str, Iterable[HashChain]]]) -> None:
         """`durable_logs()`: by node id."""
         self._durable_logs = durable_logs
         self._leaders: dict[int, str] = {}
@@ -102,8 +102,11 @@ class Invariants:
                 same = self._committed[position][0] == prefix
                 require(same, "state machine safety", f"two entries committed at {position}")
                 continue
-            durable_logs = self._durable_logs()
-            holding = {voter for voter, durable in durable_logs.items() if durable.holds(position, prefix)}
+            holding = {
+                voter
+                for voter, logs in self._durable_logs().items()
+                if any(log.holds(position, prefix) for log in logs)
+            }
             is_held = any(
                 len(holding & set(voters)) > len(voters) // 2 for voters in (core.configuration.voters, voters_before)
             )

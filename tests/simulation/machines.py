@@ -111,6 +111,7 @@ class Commands:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._number = 0
+        self._last_for_database: database.Command | None = None
 
     def next(self) -> tuple[int, bytes]:
         """A command's number, and the command."""
@@ -121,7 +122,10 @@ class Commands:
         elif kind < 0.7:
             command = Command(self._number, "queue", queue.encode(self._for_queue()))
         else:
-            command = Command(self._number, "database", encode_for_database(self._for_database()))
+            # Now and then a client sends again what it has sent before, with the same request id.
+            if self._last_for_database is None or self._rng.random() < 0.9:
+                self._last_for_database = self._for_database()
+            command = Command(self._number, "database", encode_for_database(self._last_for_database))
         return self._number, _encoder.encode(command)
 
     def _for_queue(self) -> queue.Command:
@@ -153,7 +157,8 @@ class Commands:
         attempt = Attempt(f"{self._rng.randrange(_ORDERS):032x}", self._rng.randint(1, 3), self._rng.randint(1, 2))
         kind = self._rng.random()
         if kind < 0.3:
-            return database.Write(stock_key(title), self._rng.randint(0, 30), None, request)
+            expected_version = self._rng.choice((None, None, self._rng.randint(0, 9)))
+            return database.Write(stock_key(title), self._rng.randint(0, 30), expected_version, request)
         if kind < 0.5:
             return database.DecrementStock(title, self._rng.randint(1, 3), request)
         if kind < 0.75:

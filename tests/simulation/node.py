@@ -18,7 +18,7 @@ from tests.simulation.loop import Handle, Process, SimulatedLoop
 from tests.simulation.machines import Commands, SimulatedMachine
 from tests.simulation.network import SimulatedNetwork, SimulatedTransport
 from utils.raft.config import RaftConfig
-from utils.raft.core.configuration import AddLearner, Change
+from utils.raft.core.configuration import AddLearner, Change, Remove
 from utils.raft.core.core import RaftCore
 from utils.raft.core.limits import Limits
 from utils.raft.core.messages import Message
@@ -65,6 +65,20 @@ class World:
     happened: Counter[str] = dataclasses.field(default_factory=Counter)
 
 
+@dataclasses.dataclass
+class _Admission:
+    """Of one disk: an answer to what was asked for another one does not count."""
+
+    was_removed: bool
+    was_added: bool = False
+
+    def removed(self) -> None:
+        self.was_removed = True
+
+    def added(self) -> None:
+        self.was_added = True
+
+
 class SimulatedNode:
     """Runs, is stopped (as by SIGSTOP: nothing is lost, nothing is done), or is down."""
 
@@ -72,10 +86,14 @@ class SimulatedNode:
         self.node_id = node_id
         self.files = SimulatedFiles()
         self.witness = Witness(node_id, world.invariants.prefix)
+        # What the disks held that this node has lost.
+        self._lost = HashChain()
         self.sync_us_max = 1_000
         # It may join later.
         self.is_spare = node_id not in world.node_ids
-        self._was_added = False
+        # It is no founder of the cluster, or not any more.
+        self._joins = self.is_spare
+        self._admission = _Admission(was_removed=True)
         self.network: SimulatedNetwork | None = None
         # Told when there is no process any more, for whatever reason.
         self.went_down: Callable[[SimulatedNode], None] = lambda _: None
@@ -91,6 +109,15 @@ class SimulatedNode:
     @property
     def core(self) -> RaftCore | None:
         return self.raft._owner.core if self.raft is not None else None
+
+    @property
+    def durable_logs(self) -> tuple[HashChain, HashChain]:
+        """What its disk holds, and what was acknowledged from one that it has lost: that still counts."""
+        return self.witness.chain, self._lost
+
+    @property
+    def is_joining(self) -> bool:
+        return self._joins and not self.is_spare and not self._admission.was_added
 
     @property
     def leads(self) -> bool:
@@ -115,7 +142,7 @@ class SimulatedNode:
             node_id=self.node_id,
             port=1,
             peers={node_id: f"{node_id}:1" for node_id in (*world.node_ids, self.node_id)},
-            join=() if self.node_id in world.node_ids else ("anybody:1",),
+            join=("anybody:1",) if self._joins else (),
             data_dir="",
             election_timeout_ms=ELECTION_TIMEOUT_MS,
             heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
@@ -140,6 +167,16 @@ class SimulatedNode:
     def cut_power(self) -> None:
         self._forget_process()
         self.files.cut_power(self._world.rng)
+
+    def lose_disk(self) -> None:
+        """Another machine takes its place, with its name and an empty disk: what it was is removed, then it joins."""
+        if self.process is not None:
+            self._forget_process()
+        self._lost = self.witness.chain
+        self.files = SimulatedFiles()
+        self.witness = Witness(self.node_id, self._world.invariants.prefix)
+        self._joins = True
+        self._admission = _Admission(was_removed=False)
 
     def shut_down(self) -> None:
         """As on SIGTERM."""
@@ -237,14 +274,18 @@ class SimulatedNode:
             done()
 
     async def _join(self) -> None:
-        """What join_cluster does, without its network: asks leaders until one has added this node."""
-        while not self._was_added:
-            for leader in [node for node in self._world.nodes.values() if node.leads]:
-                leader.change_membership(AddLearner(self.node_id, f"{self.node_id}:1"), done=self._added)
-            await asyncio.sleep(0.5)
+        """What join_cluster does, without its network: asks leaders until one has added this node.
 
-    def _added(self) -> None:
-        self._was_added = True
+        And what an operator does before, if it takes the place of a member that lost its disk.
+        """
+        admission = self._admission
+        while not admission.was_added:
+            for leader in [node for node in self._world.nodes.values() if node.leads]:
+                if admission.was_removed:
+                    leader.change_membership(AddLearner(self.node_id, f"{self.node_id}:1"), done=admission.added)
+                else:
+                    leader.change_membership(Remove(self.node_id), done=admission.removed)
+            await asyncio.sleep(0.5)
 
     # The process
 

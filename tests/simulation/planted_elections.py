@@ -7,6 +7,7 @@ from utils.raft.core import election, reads, replication
 from utils.raft.core.campaign import Campaign
 from utils.raft.core.core import RaftCore
 from utils.raft.core.election import ElectionTimer, Tally
+from utils.raft.core.follower import Following
 from utils.raft.core.leader import Leadership
 from utils.raft.core.log import RaftLog
 from utils.raft.core.messages import (
@@ -21,6 +22,7 @@ from utils.raft.core.ready import HardState, Role
 from utils.raft.core.state import NodeState
 
 _ELECTION = "tests/unit/raft/core/test_election.py::test_"
+_LOST_DISK = "tests/unit/raft/core/test_lost_disk.py::test_"
 _READS = "tests/unit/raft/core/test_reads.py::test_"
 _TRANSFER = "tests/unit/raft/core/test_transfer.py::test_"
 
@@ -102,6 +104,32 @@ def grants_pre_votes_while_it_hears_a_leader(patch: pytest.MonkeyPatch) -> None:
         campaign._state.send(sender, PreVoteResponse(term, granted))
 
     patch.setattr(Campaign, "answer_pre_vote", answer)
+
+
+def votes_before_it_has_a_configuration(patch: pytest.MonkeyPatch) -> None:
+    """A voter that lost its disk, and has only just joined, votes a second time in a term."""
+
+    def answer(campaign: Campaign, sender: str, request: RequestVoteRequest) -> None:
+        state = campaign._state
+        granted = election.grants_vote(state.hard_state, sender, request, state.log)
+        if granted:
+            state.hard_state = HardState(state.current_term, sender)
+        state.send(sender, RequestVoteResponse(state.current_term, granted))
+
+    patch.setattr(Campaign, "answer_vote", answer)
+
+
+def keeps_its_vote_in_the_term_of_a_leader(patch: pytest.MonkeyPatch) -> None:
+    """As above: it gives to a late candidate what it gave to this leader before it lost its disk."""
+    hear = Following._hear
+
+    def undecided(following: Following, leader: str, term: int) -> None:
+        state, hard_state = following._state, following._state.hard_state
+        hear(following, leader, term)
+        if hard_state.voted_for is None or hard_state.current_term < term:
+            state.hard_state = HardState(term)
+
+    patch.setattr(Following, "_hear", undecided)
 
 
 def listens_to_candidates_while_it_hears_a_leader(patch: pytest.MonkeyPatch) -> None:
@@ -213,6 +241,14 @@ BUGS = (
     ),
     PlantedBug(
         grants_pre_votes_while_it_hears_a_leader, f"{_ELECTION}a_node_that_hears_a_leader_grants_no_pre_vote_d_9_6"
+    ),
+    PlantedBug(
+        votes_before_it_has_a_configuration,
+        f"{_LOST_DISK}a_node_that_joins_with_an_empty_disk_gives_no_vote_before_it_has_a_configuration",
+    ),
+    PlantedBug(
+        keeps_its_vote_in_the_term_of_a_leader,
+        f"{_LOST_DISK}nor_to_anybody_but_the_leader_in_the_term_of_a_leader_that_it_has_heard",
     ),
     PlantedBug(
         listens_to_candidates_while_it_hears_a_leader,

@@ -30,6 +30,7 @@ from utils.raft.io import (
 SAFETY_PHASE_US = 5_500_000
 SAFETY_PHASE_US_MAX = 15_000_000
 LIVENESS_PHASE_US = 3_000_000
+_JOINING_US_MAX = 10_000_000
 _LONGEST_BETWEEN_REQUESTS_US = 50_000
 
 COMMITTED_MIN = 100
@@ -79,7 +80,7 @@ class Simulation:
         self._loop = SimulatedLoop()
         self._is_healed = self._is_quiet = False
         node_ids = [f"node_{number}" for number in range(1, rng.choice((3, 3, 3, 5)) + 1)]
-        self.invariants = Invariants(lambda: {node_id: node.witness.chain for node_id, node in self.nodes.items()})
+        self.invariants = Invariants(lambda: {node_id: node.durable_logs for node_id, node in self.nodes.items()})
         self.world = World(
             rng,
             self._loop,
@@ -129,6 +130,7 @@ class Simulation:
 
     def _live(self) -> None:
         """The clients go on; everybody must catch up with what is committed at half-time, and something must be."""
+        self._let_in_who_joins()
         outcomes = self.invariants.outcomes
         before = outcomes["result"], outcomes["read"]
         self._run_for(LIVENESS_PHASE_US // 2)
@@ -142,6 +144,12 @@ class Simulation:
             assert applied >= half_time_index, f"{node.node_id} applied {applied} of {half_time_index} entries"
         self._hand_over()
         self._converge()
+
+    def _let_in_who_joins(self) -> None:
+        end_us = self._loop.now_us + _JOINING_US_MAX
+        while joining := [node.node_id for node in self.nodes.values() if node.is_joining]:
+            assert self._loop.now_us < end_us, f"{joining} are not let in though all is well"
+            self._run_for(LIVENESS_PHASE_US // 10)
 
     def _hand_over(self) -> None:
         """When all is well, leadership goes where it is sent, in less time than an election takes to begin."""

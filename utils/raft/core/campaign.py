@@ -50,7 +50,8 @@ class Campaign:
 
     def answer_vote(self, sender: str, request: RequestVoteRequest) -> None:
         state = self._state
-        granted = election.grants_vote(state.hard_state, sender, request, state.log)
+        # Without a configuration it has no log: if it was a voter before it lost its disk, it may have voted already.
+        granted = bool(state.voters) and election.grants_vote(state.hard_state, sender, request, state.log)
         if granted:
             state.hard_state = HardState(state.current_term, sender)
             state.timer.restart()

@@ -9,7 +9,7 @@ from utils.raft.core.messages import (
     InstallSnapshotResponse,
     Snapshot,
 )
-from utils.raft.core.ready import LogTruncated, Role, SnapshotInstalled
+from utils.raft.core.ready import HardState, LogTruncated, Role, SnapshotInstalled
 from utils.raft.core.snapshots import SnapshotAssembly
 from utils.raft.core.state import NodeState
 
@@ -60,6 +60,9 @@ class Following:
         assert state.role is not Role.LEADER, f"{leader} also leads in term {term}"
         if state.role is not Role.FOLLOWER or state.leader_id != leader:
             state.become_follower(term, leader, "heard of a leader")
+        if state.hard_state.voted_for is None:
+            # Nobody needs it now; and a node that lost its disk may have given it away already (io/joining.py).
+            state.hard_state = HardState(term, leader)
         state.timer.restart()
 
 

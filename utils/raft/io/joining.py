@@ -1,7 +1,8 @@
 """How a node whose disk is empty becomes a member: it asks, at one address of any member, until a leader has added it.
 
 Until then it hears nothing. If it was a voter before it lost its disk, it has forgotten what it promised. No majority
-rests on that any more once its removal is committed, and a leader adds it only after that.
+rests on that any more once its removal is committed, and a leader adds it only after that. An election that began
+before may still be under way: it gives no vote without a configuration, and none but the leader's in the leader's term.
 """
 
 import asyncio

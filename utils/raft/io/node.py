@@ -184,8 +184,12 @@ class RaftNode:
         return self._owner.changed()
 
     def receive(self, messages: list[Message], address: str = "") -> None:
-        """Messages of a peer, which says that it is reached at `address`; never blocks."""
-        if self._joining is not None and not self._joining.done():
+        """Messages of a peer, which says that it is reached at `address`; never blocks.
+
+        Before this node has read its log, and while it joins, it hears nothing.
+        """
+        is_joining = self._joining is not None and not self._joining.done()
+        if self._owner.core is None or is_joining:
             return
         for message in messages:
             self._transport.heard(message.sender)

@@ -18,7 +18,7 @@ def test_a_follower_answers_only_after_entries_and_term_are_durable_figure_2() -
     bench = Bench()
     bench.core.step(Message("b", "a", AppendEntriesRequest(3, 0, 0, entries_of(3), 0)))
     [ready] = bench.drain()
-    assert ready.hard_state == HardState(3)
+    assert ready.hard_state == HardState(3, "b")
     assert ready.entries == entries_of(3)
     assert ready.early_messages == ()
     assert ready.messages == (Message("a", "b", AppendEntriesResponse(3, success=True, match_index=1)),)

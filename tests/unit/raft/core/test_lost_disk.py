@@ -3,10 +3,15 @@
 And an answer that is merely late must not be taken for that: what a follower has acknowledged counts.
 """
 
-from tests.unit.raft.core.support import HEARTBEAT_TICKS, Bench, entries_of
+from tests.unit.raft.core.support import ELECTION_TICKS, HEARTBEAT_TICKS, Bench, configuration_entry, entries_of
 from utils.raft.core.limits import Limits
-from utils.raft.core.messages import AppendEntriesRequest, AppendEntriesResponse
-from utils.raft.core.ready import PeerForgot
+from utils.raft.core.messages import (
+    AppendEntriesRequest,
+    AppendEntriesResponse,
+    RequestVoteRequest,
+    RequestVoteResponse,
+)
+from utils.raft.core.ready import HardState, PeerForgot
 
 
 def leader() -> Bench:
@@ -65,6 +70,24 @@ def test_it_may_need_a_snapshot() -> None:
     bench.drain()
     assert refuse(bench, heartbeat(bench))
     assert bench.needs_snapshot
+
+
+def test_a_node_that_joins_with_an_empty_disk_gives_no_vote_before_it_has_a_configuration() -> None:
+    """It may have been a voter, have voted in this very term, and have forgotten it."""
+    bench = Bench(voters=())
+    answer = bench.answer_to("c", RequestVoteRequest(7, 9, 6), RequestVoteResponse)
+    assert answer == RequestVoteResponse(7, granted=False)
+    assert bench.hard_state.voted_for is None
+
+
+def test_nor_to_anybody_but_the_leader_in_the_term_of_a_leader_that_it_has_heard() -> None:
+    """That leader was elected before it came back, perhaps against somebody whose question is still on the way."""
+    bench = Bench(voters=())
+    bench.append(term=7, entries=(configuration_entry(1, 7, "bcd", "a"),))
+    assert bench.hard_state == HardState(7, "b")
+    bench.tick(ELECTION_TICKS)
+    answer = bench.answer_to("c", RequestVoteRequest(7, 9, 6), RequestVoteResponse)
+    assert answer == RequestVoteResponse(7, granted=False)
 
 
 def test_a_late_refusal_is_not_taken_for_a_lost_disk() -> None:

@@ -559,7 +559,7 @@ def test_nobody_obeys_a_stranger_while_a_leader_is_heard(request_: AppendEntries
     bench = Bench()
     bench.follow("b", term=1)
     assert bench.receive("x", request_) == []
-    assert (bench.core.leader_id, bench.core.current_term, bench.hard_state.voted_for) == ("b", 1, None)
+    assert (bench.core.leader_id, bench.core.current_term, bench.hard_state.voted_for) == ("b", 1, "b")
 
 
 def test_a_stranger_may_lead_when_no_leader_is_heard_4_1() -> None:

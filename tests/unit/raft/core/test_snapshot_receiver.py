@@ -88,6 +88,6 @@ def test_a_chunk_tells_who_leads_and_restarts_the_election_timeout_5_2() -> None
     bench = Bench(term=1)
     bench.tick(ELECTION_TICKS - 1)
     bench.install(term=2, last=(5, 1), data=b"", done=False)
-    assert (bench.core.leader_id, bench.hard_state) == ("b", HardState(2))
+    assert (bench.core.leader_id, bench.hard_state) == ("b", HardState(2, "b"))
     assert bench.tick(ELECTION_TICKS - 1) == []
     assert bench.role() is Role.FOLLOWER
