@@ -18,7 +18,7 @@ class Stage:
     def __init__(self, *, snapshot_entries: int = 1_000) -> None:
         rng = random.Random(1)
         self.loop = SimulatedLoop()
-        self.invariants = Invariants(lambda: {node.node_id: node.witness.chain for node in self.nodes})
+        self.invariants = Invariants(lambda: {node.node_id: node.durable_logs for node in self.nodes})
         node_ids = ["node_1", "node_2", "node_3"]
         self.world = World(
             rng, self.loop, self.invariants, Commands(rng), node_ids, snapshot_entries, snapshot_log_bytes=2**20
