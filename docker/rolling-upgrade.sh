@@ -12,9 +12,22 @@ patience_s=300
 
 if docker compose version >/dev/null 2>&1; then compose=(docker compose); else compose=(docker-compose); fi
 
+label() {
+    docker inspect --format "{{index .Config.Labels \"com.docker.compose.$2\"}}" "$1"
+}
+
+mapfile -t containers < <("${compose[@]}" ps --quiet)
+[ ${#containers[@]} -gt 0 ] || { echo "No bookstore of this project runs." >&2; exit 1; }
+project=$(label "${containers[0]}" project)
+
+# Those that run, all or of one service.
+running() {
+    docker ps --quiet --filter "label=com.docker.compose.project=$project" ${1:+--filter "label=com.docker.compose.service=$1"}
+}
+
 # What the orchestrator knows of each part, one a line; its status is 0 when all of them can be relied on.
 whole() {
-    "${compose[@]}" exec -T orchestrator python -c '
+    docker exec "$(running orchestrator)" python -c '
 import json, re, sys, urllib.error, urllib.request
 try:
     answer = urllib.request.urlopen("http://localhost:5000/readyz", timeout=8)
@@ -31,7 +44,7 @@ sys.exit(bool(some_follow) or not all(part["ready"] for part in parts.values()))
 # Asks the container itself what compose asks it from time to time.
 healthy() {
     local id question
-    id=$("${compose[@]}" ps --quiet "$1")
+    id=$(running "$1")
     mapfile -t question < <(docker inspect --format '{{range .Config.Healthcheck.Test}}{{println .}}{{end}}' "$id" | sed '/^$/d')
     docker exec "$id" "${question[@]:1}" >/dev/null 2>&1
 }
@@ -52,8 +65,10 @@ await() {
 replace() {
     await "the bookstore" whole
     echo "$1"
-    "${compose[@]}" stop "$1" >/dev/null 2>&1
-    "${compose[@]}" rm --force -v "$1" >/dev/null 2>&1
+    local old
+    old=$(running "$1")
+    docker stop "$old" >/dev/null
+    docker rm --volumes "$old" >/dev/null
     "${compose[@]}" up --detach --no-deps "$1" >/dev/null 2>&1
     await "$1" healthy "$1"
 }
@@ -66,12 +81,7 @@ leader_last() {
     echo "$leader"
 }
 
-running() {
-    "${compose[@]}" ps --quiet | xargs docker inspect \
-        --format '{{if .State.Running}}{{index .Config.Labels "com.docker.compose.service"}}{{end}}' | sort
-}
-
-if [ $# -gt 0 ]; then wanted=("$@"); else mapfile -t wanted < <(running); fi
+if [ $# -gt 0 ]; then wanted=("$@"); else mapfile -t wanted < <(for id in $(running); do label "$id" service; done | sort); fi
 await "the bookstore" whole
 for family in postgres db-node order_queue order_executor payment-service fraud_detection suggestions \
     transaction_verification orchestrator frontend; do

@@ -37,7 +37,9 @@ class ClusterChannel:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         attempt = 0
-        # A leader's own address may lead nowhere from here: it is followed once.
+        # A leader's own address may lead nowhere from here, and be long in saying so: one that is not known is followed
+        # after the known ones, and once.
+        asked: set[str] = set()
         astray: set[str] = set()
         error: ServiceError = Unavailable(f"{method}: no time was left to find a leader")
         while (remaining := deadline - loop.time()) > 0:
@@ -50,9 +52,11 @@ class ClusterChannel:
             except Unavailable as failure:
                 error = failure
                 leader = failure.leader_address if isinstance(failure, NotLeader) else None
+                asked.add(target)
                 if not isinstance(failure, NotLeader):
                     astray.add(target)
-                self._turn_from(target, None if leader in astray else leader)
+                reached = leader in self._channels or asked >= self._channels.keys()
+                self._turn_from(target, leader if reached and leader not in astray else None)
             attempt += 1
             # A redirect to a leader is followed at once, but not round in circles.
             if self._target != leader or attempt > len(self._channels):
