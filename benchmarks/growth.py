@@ -24,8 +24,9 @@ from typing import Any
 
 import psutil
 
-from benchmarks.checkout import COPIES, TITLES, WARM_UP_S, Phase, drive
+from benchmarks.checkout import COPIES, WARM_UP_S
 from benchmarks.costs import settle
+from benchmarks.drive import TITLES, Phase, drive
 from bookstore import postgres
 from bookstore.running import READY_TIMEOUT_S, STOP_TIMEOUT_S, RunningSystem
 from bookstore.shop_client import set_stock

@@ -37,6 +37,11 @@ COPY docker/make-secrets.sh docker/make-secrets.sh
 RUN python3 -m compileall -q /app
 USER bookstore
 
+# Customers (benchmarks/load.py).
+FROM services AS load
+COPY bookstore bookstore
+COPY benchmarks benchmarks
+
 # Torch comes before the code, so that a change of the code does not install it again.
 FROM packages AS packages-torch
 RUN rm -rf /opt/venv \

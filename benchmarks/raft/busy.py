@@ -8,7 +8,8 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from benchmarks.checkout import COPIES, TITLES, drive
+from benchmarks.checkout import COPIES
+from benchmarks.drive import TITLES, drive
 from bookstore.running import RunningSystem
 from bookstore.shop_client import set_stock
 from bookstore.system import ORCHESTRATOR
