@@ -117,7 +117,7 @@ def malformed(shop: Shopper) -> None:
         assert refused.status_code in {400, 415}, header
 
 
-def at_the_edge(shop: Shopper) -> None:
+def at_the_edge(shop: Shopper, page_url: str) -> None:
     """Bodies that are too slow, end early or are no HTTP; numbers where an address is."""
     for name, head in {
         "a slow body": "Content-Length: 100000",
@@ -133,6 +133,7 @@ def at_the_edge(shop: Shopper) -> None:
     for path in ("/v2/orders/{}", "/v2/orders/{}/trace", "/{}", "/books/search?limit=x&q={}", "/checkout?card={}"):
         # A path comes back in no answer, a question neither; what is searched for may go to the model's search.
         shop.send("a path", "GET", path.format(shop.card("card in a path")["number"]))
+    shop.send("a page", "GET", f"{page_url}/js/{shop.card('card in the page')['number']}")
     shop.send("a search", "GET", "/books/search", params={"q": shop.card("searched card")["number"]})
     shop.send("books", "GET", "/books", headers={"Origin": f"http://{shop.text('origin')}"})
 
@@ -245,7 +246,7 @@ def test_no_secret_is_left_anywhere(tmp_path: Path) -> None:
             rejected(shop)
             earlier += logs_of(system)
             malformed(shop)
-            at_the_edge(shop)
+            at_the_edge(shop, system.page_url)
             while_services_fail(shop, system)
             for known in {answer for _, told in shop.answers for answer in ids_in(told)}:
                 tell_story(shop, known)

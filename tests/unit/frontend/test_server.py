@@ -134,6 +134,25 @@ def test_silent_clients_do_not_keep_others_out(monkeypatch: pytest.MonkeyPatch) 
         server.stop()
 
 
+def test_a_client_that_sends_drop_by_drop_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module._Handler, "timeout", 0.5)
+    server = PageServer("127.0.0.1", 0, orchestrator_port=8081)
+    server.start()
+    try:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=0.05) as dripping:
+            dripping.sendall(b"GET / HTTP/1.1\r\nX: ")
+            for _ in range(1_000):
+                with contextlib.suppress(TimeoutError):
+                    if dripping.recv(1) == b"":
+                        return
+                dripping.sendall(b"y")
+        pytest.fail("it was listened to for 50 s")
+    except ConnectionError:
+        pass
+    finally:
+        server.stop()
+
+
 def test_process_serves_until_its_signal_and_names_a_port_in_use() -> None:
     environment = {**os.environ, "BIND_HOST": "127.0.0.1", "NODE_ID": "frontend", "PORT": "0"}
     command = (sys.executable, "-m", "frontend")
