@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,7 +13,7 @@ from order_queue.record_store import RecordStore
 from suggestions import book_store
 from suggestions.book_store import BookStore, StoreUnavailableError
 from tests.formats.written import GOLDEN, STEPS, ended_orders, written_rows
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import PostgresServer, running_postgres
 from utils.schema import migrate
 
 # By version.
@@ -24,12 +22,8 @@ ROWS = {int(path.stem.rpartition("-")[2]): json.loads(path.read_text()) for path
 
 @pytest.fixture
 def postgres() -> Iterator[PostgresServer]:
-    # Not tmp_path: a socket's path has a limit that pytest's nested names exceed.
-    with tempfile.TemporaryDirectory(prefix="bookstore-") as directory:
-        server = PostgresServer(Path(directory))
-        server.start()
+    with running_postgres() as server:
         yield server
-        server.stop()
 
 
 def versions(postgres: PostgresServer) -> list[Any]:

@@ -3,7 +3,10 @@
 import os
 import signal
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -74,6 +77,18 @@ class PostgresServer:
         except psycopg.OperationalError:
             return False
         return True
+
+
+@contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    # Not tmp_path: a socket's path has a limit that pytest's nested names exceed.
+    with tempfile.TemporaryDirectory(prefix="bookstore-") as directory:
+        server = PostgresServer(Path(directory))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 def _binaries() -> Path:
