@@ -18,6 +18,28 @@ def read_compose() -> dict[str, Any]:
     return {**compose, "services": {name: service for name, service in services if "profiles" not in service}}
 
 
+def read_compose_on_etcd() -> dict[str, Any]:
+    """The same with docker/etcd.yaml laid over it, as compose does it."""
+    compose = read_compose()
+    added: dict[str, Any] = yaml.safe_load((ROOT / "docker/etcd.yaml").read_text())
+    services = dict(compose["services"])
+    for name, service in added["services"].items():
+        if usual := services.get(name):
+            services[name] = {
+                **usual,
+                "environment": {**usual["environment"], **service["environment"]},
+                "networks": [*usual["networks"], *service["networks"]],
+            }
+        else:
+            services[name] = service
+    return {
+        **compose,
+        "services": services,
+        "networks": {**compose["networks"], **added["networks"]},
+        "volumes": {**compose["volumes"], **added["volumes"]},
+    }
+
+
 def default_of(text: str) -> str:
     """`text` as it is where none of its variables is set."""
     return _VARIABLE.sub(lambda found: found[2] or "", text)

@@ -33,13 +33,14 @@ def main() -> None:
     parser.add_argument("--name", default="bookstore", help="of the stack")
     parser.add_argument("--registry", default="", help="where the images are, with a slash at the end")
     parser.add_argument("--tag", default="latest", help="of the images")
+    parser.add_argument("--etcd", action="store_true", help="keep all logs in an etcd that comes with it")
     parser.add_argument("--page-port", type=int, default=8080)
     parser.add_argument("--orchestrator-port", type=int, default=8081, help="the page expects 8081")
     parser.add_argument("--wave-timeout", type=float, default=600, metavar="SECONDS", help="until a wave runs")
     arguments = parser.parse_args()
     files = SecretFiles(arguments.directory.resolve())
     files.make(Member.parse(f"{process.module}/{process.node_id}") for process in processes())
-    described = stack(files, Images(arguments.registry, arguments.tag))
+    described = stack(files, Images(arguments.registry, arguments.tag), on_etcd=arguments.etcd)
     described["services"]["frontend"]["ports"][0]["published"] = arguments.page_port
     described["services"]["orchestrator"]["ports"][0]["published"] = arguments.orchestrator_port
     try:

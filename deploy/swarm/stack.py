@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.compose_file import Process, processes, read_compose
+from deploy.compose_file import Process, processes, read_compose, read_compose_on_etcd
 from deploy.secret_files import SecretFiles
 
 Described = dict[str, Any]
@@ -30,8 +30,8 @@ _NODE: Final = re.compile(r"\D+(\d+)")
 _SECRETS_AT: Final = "/run/"
 _GRANTED_AT: Final = "/run/secrets"
 _TLS_AT: Final = "/run/identity"
-# What PostgreSQL is told and tells is not encrypted by itself.
-_IN_CLEAR_TEXT: Final = frozenset({"order_records", "book_vectors"})
+# What PostgreSQL and etcd are told and tell is not encrypted by itself.
+_IN_CLEAR_TEXT: Final = frozenset({"order_records", "book_vectors", "etcd"})
 _SERVICES_USER: Final = "10001"
 
 
@@ -43,13 +43,13 @@ class Images:
     tag: str = "latest"
 
 
-def stack(files: SecretFiles, images: Images) -> Described:
-    """The stack file. The secrets in it are paths of `files`, made already."""
-    compose = read_compose()
+def stack(files: SecretFiles, images: Images, *, on_etcd: bool = False) -> Described:
+    """The stack file. The secrets in it are paths of `files`, made already. `on_etcd`: see docs/engines.md."""
+    compose = read_compose_on_etcd() if on_etcd else read_compose()
     by_service = {process.service: process for process in processes()}
     secrets: Described = {}
     services = {
-        name: _service(described, by_service.get(name), images, _Secrets(files, secrets))
+        name: _service(name, described, by_service.get(name), images, _Secrets(files, secrets))
         for name, described in compose["services"].items()
         if _runs(described)
     }
@@ -80,7 +80,9 @@ def _runs(described: Described) -> bool:
     return described.get("network_mode") != "none" and "profiles" not in described
 
 
-def _service(described: Described, process: Process | None, images: Images, secrets: "_Secrets") -> Described:
+def _service(
+    name: str, described: Described, process: Process | None, images: Images, secrets: "_Secrets"
+) -> Described:
     if unknown := described.keys() - {*_KEPT, *_TRANSLATED}:
         raise ValueError(f"nobody has said what {sorted(unknown)} of docker-compose.yaml is in a stack")
     kept: Described = {name: described[name] for name in _KEPT if name in described}
@@ -97,7 +99,7 @@ def _service(described: Described, process: Process | None, images: Images, secr
         "ports": [_port(text) for text in published],
         "secrets": [secret for holder in granted for secret in secrets.granted(holder)],
         "healthcheck": _healthcheck(described["healthcheck"]),
-        "deploy": _deploy(described, process),
+        "deploy": _deploy(name, described),
     }
     if process is not None:
         service["environment"] = {**described["environment"], "TLS_DIR": _TLS_AT}
@@ -105,7 +107,7 @@ def _service(described: Described, process: Process | None, images: Images, secr
     return service
 
 
-def _deploy(described: Described, process: Process | None) -> Described:
+def _deploy(name: str, described: Described) -> Described:
     deploy: Described = {
         # A name is a task's own address: no virtual one in between that forgets connections idle for 15 minutes.
         "endpoint_mode": "dnsrr",
@@ -123,7 +125,7 @@ def _deploy(described: Described, process: Process | None) -> Described:
     }
     if any(volume.partition(":")[2].startswith("/data") for volume in described.get("volumes", ())):
         # Its volume is on one machine. Anywhere else it would be a node that has forgotten its votes.
-        numbered = _NODE.fullmatch(process.node_id) if process else None
+        numbered = _NODE.fullmatch(name)
         deploy["placement"] = {"constraints": [f"node.labels.bookstore.{numbered[1] if numbered else '1'} == true"]}
     return deploy
 

@@ -120,3 +120,24 @@ def test_no_check_waits_for_others(described: Described) -> None:
         test = " ".join(service["healthcheck"]["test"])
         assert "readyz" not in test, name
         assert "utils.health_check" not in test, name
+
+
+def test_on_etcd_every_log_is_there_and_its_members_live_on_three_machines(files: SecretFiles) -> None:
+    usual, on_etcd = stack(files, Images()), stack(files, Images(), on_etcd=True)
+    members = on_etcd["services"].keys() - usual["services"].keys()
+    assert members == {"etcd_1", "etcd_2", "etcd_3"}
+    for member in members:
+        service = on_etcd["services"][member]
+        assert service["deploy"]["placement"]["constraints"] == [f"node.labels.bookstore.{member[-1]} == true"]
+        assert service["networks"] == ["etcd"]
+        assert {"type": "volume", "source": member, "target": "/data"} in service["volumes"]
+    assert on_etcd["networks"]["etcd"]["internal"]
+    assert on_etcd["networks"]["etcd"]["driver_opts"] == {"encrypted": "true"}
+    for name in usual["services"]:
+        service, before = on_etcd["services"][name], usual["services"][name]
+        if name.startswith(CLUSTERS):
+            assert service["environment"]["ETCD_ENDPOINTS"] == "etcd_1:2379,etcd_2:2379,etcd_3:2379"
+            assert service["networks"] == [*before["networks"], "etcd"]
+            assert service["deploy"] == before["deploy"]
+        else:
+            assert service == before
