@@ -15,6 +15,7 @@ from deploy.compose_file import ROOT
 from utils.identity.authority import Authorities
 from utils.identity.distribution import Member, distribute
 from utils.identity.files import CERTIFICATE, KEY, TRUSTED
+from utils.identity.permissions import OPERATOR
 
 # Long, as it takes an operator to renew them; see the READMEs.
 _CERTIFICATE_LIFETIME: Final = timedelta(days=90)
@@ -30,7 +31,7 @@ class SecretFiles:
         self._tls = directory / "tls"
 
     def make(self, members: Iterable[Member]) -> None:
-        """Whatever is missing or due. `members`: who gets a certificate."""
+        """Whatever is missing or due. `members`: who gets a certificate, besides the operator."""
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         secrets = self._directory / "secrets"
         secrets.mkdir(exist_ok=True)
@@ -49,7 +50,7 @@ class SecretFiles:
         authorities = Authorities(
             self._directory / "authority", lifetime=_CERTIFICATE_LIFETIME, overlap=_AUTHORITY_OVERLAP
         )
-        distribute(authorities, members, self._tls)
+        distribute(authorities, [*members, Member.parse(f"{OPERATOR}/{OPERATOR}")], self._tls)
 
     def granted(self, holder: str) -> Mapping[str, bytes]:
         """By name, what docker/make-secrets.sh grants to `holder`."""
