@@ -83,7 +83,7 @@ leader_last() {
 
 if [ $# -gt 0 ]; then wanted=("$@"); else mapfile -t wanted < <(for id in $(running); do label "$id" service; done | sort); fi
 await "the bookstore" whole
-for family in postgres db-node order_queue order_executor payment-service fraud_detection suggestions \
+for family in authority postgres db-node order_queue order_executor payment-service fraud_detection suggestions \
     transaction_verification orchestrator frontend; do
     mapfile -t members < <(printf '%s\n' "${wanted[@]}" | grep -E "^$family(_?[0-9]+)?$" || true)
     [ ${#members[@]} -gt 0 ] || continue
