@@ -96,22 +96,22 @@ def play(
                 recorder=recorder,
                 say=lambda line: say(f"{recorder.now_s():7.1f} s  {line}"),
             )
-            cycles = _disturb(plan, faults, injector, recorder, say)
-            injector.wait_until_running()
+            unrecovered = _why_not(lambda: _disturb(plan, faults, injector, recorder, say))
+            unrecovered = unrecovered or _why_not(injector.wait_until_running)
             recorder.history.healed_at_s = recorder.now_s()
-            say(f"{recorder.now_s():7.1f} s  healed; the last orders end")
+            say(f"{recorder.now_s():7.1f} s  {unrecovered or 'healed'}; the last orders end")
         finally:
             closing.set()
             finish_by = time.monotonic() + FINISH_S
             for client in clients:
                 client.join(max(0.0, finish_by - time.monotonic()))
             door.close()
-        injector.wait_until_healthy()
+        unrecovered = unrecovered or _why_not(injector.wait_until_healthy)
         history = recorder.history
         evidence = observer.gather(history.order_ids(), settle_s=END_S_MAX).since(before)
     history.save(directory / "history.json")
     (directory / "evidence.json").write_bytes(msgspec.json.encode(evidence))
-    verdict = _judge(plan, history, evidence, cycles)
+    verdict = _judge(plan, history, evidence, unrecovered)
     for line in verdict.report():
         say(line)
     return verdict
@@ -119,7 +119,8 @@ def play(
 
 def _disturb(
     plan: Plan, faults: Iterator[Fault], injector: Injector, recorder: Recorder, say: Callable[[str], None]
-) -> int:
+) -> None:
+    """Raises TimeoutError when something does not recover."""
     time.sleep(WARM_UP_S)
     began_s = recorder.now_s()
     for done, fault in enumerate(faults, 1):
@@ -133,18 +134,28 @@ def _disturb(
             + ("" if calm else f"; fewer than {fault.calm_orders} new orders ended in {CALM_TIMEOUT_S:.0f} s")
         )
         if plan.enough(done, recorder.now_s() - began_s):
-            return done
+            return
     raise AssertionError("fewer faults than planned")
 
 
-def _judge(plan: Plan, history: History, evidence: Evidence, cycles: int) -> Verdict:
+def _why_not(wait: Callable[[], None]) -> str:
+    """What was waited for in vain; empty when it came."""
+    try:
+        wait()
+    except TimeoutError as error:
+        return str(error)
+    return ""
+
+
+def _judge(plan: Plan, history: History, evidence: Evidence, unrecovered: str) -> Verdict:
     return Verdict(
         orders=len(history.order_ids()),
-        fault_cycles=cycles,
+        fault_cycles=len(history.disturbances),
         violations=check(history, evidence),
         gaps=longest_by_phase(history),
         heard=Counter(map(_what_was_heard, history.exchanges)) + Counter({REFUNDED: _refunded(history)}),
         cycles_min=plan.cycles_min,
+        unrecovered=unrecovered,
     )
 
 

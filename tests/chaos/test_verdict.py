@@ -33,6 +33,12 @@ def test_run_without_violations_passes() -> None:
     }
 
 
+def test_what_does_not_recover_fails() -> None:
+    broken = replace(GOOD, unrecovered="not healthy after 120 s: ['suggestions']")
+    assert not broken.passed
+    assert any("suggestions" in line for line in broken.report())
+
+
 def test_violations_fail_and_are_counted_by_what_they_are() -> None:
     rules = (Rule.LOST, Rule.FORGOTTEN, Rule.CHARGED_TWICE, Rule.OVERSOLD, Rule.OVERSOLD, Rule.HELD)
     broken = replace(GOOD, violations=[Violation(rule, "order") for rule in rules])

@@ -26,10 +26,12 @@ class Verdict:
     gaps: dict[str, Gap]
     heard: Counter[str]
     cycles_min: int
+    # What did not come back after a fault, and ended the run; empty when all did.
+    unrecovered: str = ""
 
     @property
     def longest_gap_s(self) -> float:
-        """While one node of one of the three clusters was lost, killed or paused."""
+        """While one node of one of the three clusters was lost, killed, paused or cut off."""
         return max((gap.length_s for gap in self.gaps.values() if gap.one_node), default=0.0)
 
     @property
@@ -44,7 +46,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        return not self.violations and not self.too_little
+        return not self.violations and not self.too_little and not self.unrecovered
 
     def report(self) -> Iterator[str]:
         """Lines for people."""
@@ -54,6 +56,8 @@ class Verdict:
             yield f"  longest gap {gap.length_s:6.2f} s, from {gap.from_s:.1f} s: {phase}"
         for violation in itertools.islice(self.violations, VIOLATIONS_SHOWN_MAX):
             yield f"  VIOLATION {violation}"
+        if self.unrecovered:
+            yield f"  NOT RECOVERED: {self.unrecovered}"
         if self.too_little:
             yield f"  this proves nothing: {self.too_little}"
 
