@@ -21,8 +21,10 @@ _CALL_TIMEOUT_S = 0.25
 _NEVER = 10**6
 
 
-def is_installed() -> bool:
-    return shutil.which("etcd") is not None and shutil.which("etcdctl") is not None
+def missing() -> str:
+    """Why it cannot be measured, if so."""
+    commands = [command for command in ("etcd", "etcdctl") if shutil.which(command) is None]
+    return f"there is no {' and no '.join(commands)} (Debian: etcd-server, etcd-client)" if commands else ""
 
 
 def put_request(command: bytes) -> bytes:

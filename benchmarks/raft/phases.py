@@ -44,10 +44,15 @@ class Runner:
             self.say_figures(f"{cluster.name}, {in_flight} in flight", figures[str(in_flight)])
         return figures
 
-    async def failover(self, cluster: Cluster, where: str, number: signal.Signals = signal.SIGKILL) -> dict[str, float]:
-        """Seconds from the signal to the leader to the first commit of a command that was given after it."""
+    async def failover(
+        self, cluster: Cluster, where: str, number: signal.Signals = signal.SIGKILL, *, part: float = 1.0
+    ) -> dict[str, float]:
+        """Seconds from the signal to the leader to the first commit of a command that was given after it.
+
+        `part`: of the failovers that were asked for.
+        """
         gaps_s = []
-        for _ in range(self.failovers):
+        for _ in range(max(1, round(self.failovers * part))):
             await cluster.first_commit()
             await asyncio.sleep(random.uniform(*_REST_S))
             await cluster.find_leader()

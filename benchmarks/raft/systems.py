@@ -1,5 +1,6 @@
 """Ours and pysyncobj: three processes of each, with their proposers inside them."""
 
+import importlib.util
 import json
 import os
 import sys
@@ -38,6 +39,11 @@ class OurCluster(WorkerCluster):
         """One unary RPC for each command, from this process to the leader that `first_commit` found."""
         load = Load(seconds=seconds)
         return await unary_load(self.leader_address, f"/{SERVICE}/{METHOD}", bytes, in_flight, load)
+
+
+def pysyncobj_missing() -> str:
+    """Why it cannot be measured, if so."""
+    return "" if importlib.util.find_spec("pysyncobj") else "it is not among the installed packages (make setup)"
 
 
 class PySyncObjCluster(WorkerCluster):
