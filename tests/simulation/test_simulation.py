@@ -27,7 +27,14 @@ def test_the_promises_hold_whatever_fails() -> None:
             break
     assert len(counted) == SEEDS_THAT_COUNT, f"only {len(counted)} of {SEEDS_PLAYED_MAX} seeds prove anything"
     assert {report.nodes for report in counted} == {3, 5}
-    for what in ("snapshots installed", "transfers", "damages refused", "failed syncs"):
+    for what in (
+        "snapshots installed",
+        "transfers",
+        "damages refused",
+        "failed syncs",
+        "lost disks",
+        "membership: Remove",
+    ):
         assert any(report.happened.get(what) for report in counted), f"there were no {what}"
     for outcome in ("result", "read", "dropped", "unknown", "refused"):
         assert any(report.outcomes.get(outcome) for report in counted), f"nobody was told: {outcome}"
