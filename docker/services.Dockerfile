@@ -33,7 +33,7 @@ COPY order_queue order_queue
 COPY order_executor order_executor
 COPY payment payment
 COPY db_node db_node
-COPY docker/make-secrets.sh docker/make-secrets.sh
+COPY docker/make-secrets.sh docker/make-certificates.sh docker/
 RUN python3 -m compileall -q /app
 USER bookstore
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +15,8 @@ import httpx
 
 from tests.chaos.run import LUCK
 from tests.e2e.waiting import eventually
+from utils.identity.files import TlsFiles
+from utils.rpc.transport import CLEAR_TEXT, MutualTls, use_credentials
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ORCHESTRATOR_URL = "http://127.0.0.1:8081"
@@ -36,6 +40,8 @@ class Compose:
             self._command += ["--file", file]
         self.project = f"bookstore-test-{os.getpid()}"
         self.figures: list[str] = []
+        # The files with which an operator calls: what TLS_DIR is to name.
+        self.operator: Path | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -74,6 +80,7 @@ class Compose:
         built = time.monotonic()
         self("up", "--detach", timeout_s=READY_TIMEOUT_S)
         eventually(is_ready, "the system in containers is ready", READY_TIMEOUT_S)
+        self._become_operator()
         self.figures = [
             f"images built, less what was there already, in {built - began:.0f} s",
             f"ready {time.monotonic() - built:.0f} s after that",
@@ -91,6 +98,10 @@ class Compose:
         of_project = ("--filter", f"label=com.docker.compose.project={self.project}")
         volumes = docker("volume", "ls", "--quiet", *of_project).split()
         docker("volume", "rm", *volumes)
+        use_credentials(CLEAR_TEXT)
+        if self.operator is not None:
+            del os.environ["TLS_DIR"]
+            shutil.rmtree(self.operator)
         subprocess.run(["docker", "network", "prune", "--force", *of_project], capture_output=True, check=False)
 
     def container(self, service: str) -> str:
@@ -101,6 +112,16 @@ class Compose:
         """What the engine knows of each service's container."""
         described = json.loads(docker("inspect", *self("ps", "--quiet").split()))
         return {container["Config"]["Labels"]["com.docker.compose.service"]: container for container in described}
+
+    def _become_operator(self) -> None:
+        """Whatever this process calls from now on, it calls as operator, at whatever address a container has.
+
+        So do the commands that it starts.
+        """
+        self.operator = Path(tempfile.mkdtemp(prefix="bookstore-operator-"))
+        docker("cp", f"{self.container('authority')}:/granted/operator/.", str(self.operator))
+        os.environ["TLS_DIR"] = str(self.operator)
+        use_credentials(MutualTls(TlsFiles(self.operator), host="localhost"))
 
     def _idle_memory(self) -> list[str]:
         table = docker("stats", "--no-stream", "--format", "{{.MemUsage}} {{.Name}}", *self("ps", "--quiet").split())

@@ -9,8 +9,10 @@ from tests.containers.compose import Compose, docker
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(2_400)]
 
-# It runs once, as root without capabilities but one, with no network, and ends.
-MAKES_SECRETS = "secrets"
+# They run once, as root with few capabilities, with no network, and end.
+MAKE_SECRETS = ("secrets", "certificates")
+# It has no network either, and writes to each process's volume with its certificate.
+AUTHORITY = "authority"
 # It is there for tests only.
 CHAOS = "chaos"
 
@@ -23,11 +25,16 @@ def _writable(container: dict[str, Any]) -> set[str]:
     return {mount["Destination"] for mount in container["Mounts"] if mount["RW"]}
 
 
+def _may_write(container: dict[str, Any], path: str) -> bool:
+    is_authority = container["Config"]["Labels"]["com.docker.compose.service"] == AUTHORITY
+    return path == "/data" or (is_authority and path.startswith("/granted/"))
+
+
 # Each is given what the engine says of a container.
 RULES: dict[str, Callable[[dict[str, Any]], bool]] = {
     "the root file system is read-only": lambda it: it["HostConfig"]["ReadonlyRootfs"] is True,
     "temporary files are few and in memory": lambda it: it["HostConfig"]["Tmpfs"] == {"/tmp": "size=32m"},
-    "only its own data is written": lambda it: _writable(it) <= {"/data"},
+    "only its own data is written": lambda it: all(_may_write(it, path) for path in _writable(it)),
     "no capability is left": lambda it: it["HostConfig"]["CapDrop"] == ["ALL"] and not it["HostConfig"]["CapAdd"],
     "no privilege is gained": lambda it: "no-new-privileges:true" in it["HostConfig"]["SecurityOpt"],
     "it is not privileged": lambda it: it["HostConfig"]["Privileged"] is False,
@@ -53,8 +60,8 @@ RULES: dict[str, Callable[[dict[str, Any]], bool]] = {
 def containers(compose: Compose) -> dict[str, dict[str, Any]]:
     """What the engine says of those that run, by service."""
     running = compose.inspect()
-    assert len(running) == 18
-    for name in (MAKES_SECRETS, CHAOS):
+    assert len(running) == 20
+    for name in (*MAKE_SECRETS, CHAOS):
         del running[name]
     return running
 
@@ -106,6 +113,29 @@ LISTENING = {
     "payment-service": 50053,
     "postgres": 5432,
 }
+CALLS_NOBODY = {"frontend", "postgres", AUTHORITY}
+
+
+def test_each_service_has_a_certificate_of_its_own(compose: Compose, containers: dict[str, dict[str, Any]]) -> None:
+    for service in containers:
+        listing = compose("exec", "-T", service, "bash", "-c", "ls /run/identity 2>/dev/null || true").split()
+        if service in CALLS_NOBODY:
+            assert listing == [], service
+            continue
+        assert listing == ["ca.pem", "cert.pem", "key.pem"], service
+        named = compose("exec", "-T", service, "python", "-m", "utils.identity", "show", "/run/identity")
+        assert f"/{service}, at " in named
+        mode = compose("exec", "-T", service, "stat", "--format", "%a %U", "/run/identity/key.pem")
+        assert mode.split() == ["600", "bookstore"], service
+
+
+def test_the_authority_is_reached_by_nobody(containers: dict[str, dict[str, Any]]) -> None:
+    assert list(containers[AUTHORITY]["NetworkSettings"]["Networks"]) == ["none"]
+    others = {mount["Name"] for name, it in containers.items() if name != AUTHORITY for mount in it["Mounts"]}
+    (key,) = [mount["Name"] for mount in containers[AUTHORITY]["Mounts"] if mount["Destination"] == "/data"]
+    assert key not in others
+
+
 _TRIO = {"transaction_verification", "fraud_detection", "suggestions"}
 _CORE = {"order_queue_1", "order_executor_1", "db-node1"}
 REACHED = {
@@ -113,10 +143,10 @@ REACHED = {
     "orchestrator": {"frontend", *_TRIO, *_CORE, "payment-service"},
     "transaction_verification": {"orchestrator", *_TRIO},
     "fraud_detection": {"orchestrator", *_TRIO},
-    "suggestions": {"orchestrator", *_TRIO, "postgres"},
+    "suggestions": {"orchestrator", *_TRIO, "postgres", "db-node1"},
     "order_queue_1": {"orchestrator", *_CORE, "postgres"},
     "order_executor_1": {"orchestrator", *_CORE, "payment-service"},
-    "db-node1": {"orchestrator", *_CORE},
+    "db-node1": {"orchestrator", *_CORE, "suggestions"},
     "payment-service": {"orchestrator", "order_executor_1"},
     "postgres": {"order_queue_1", "suggestions"},
 }
