@@ -19,6 +19,7 @@ THINK_S = 0.2
 PLENTY = 1_000_000
 DB_NODES = "127.0.0.1:50066,127.0.0.1:50067,127.0.0.1:50068"
 ANSWER_TIMEOUT_S = 60
+ORDERS_TIMEOUT_S = 240
 
 
 def checkout(title: str) -> dict[str, str]:
@@ -47,27 +48,38 @@ class Customers:
         self._title = title
         self._closing = threading.Event()
         self.order_ids: list[str] = []
-        self._ended = threading.Condition()
+        self._failed = False
+        self._changed = threading.Condition()
 
     def wait_for(self, orders: int) -> None:
-        """Until so many more have ended. Raises TimeoutError."""
-        with self._ended:
+        """Until so many more have ended, or one has failed. Raises TimeoutError."""
+        with self._changed:
             enough = len(self.order_ids) + orders
-            if not self._ended.wait_for(lambda: len(self.order_ids) >= enough, ANSWER_TIMEOUT_S * 4):
+            if not self._changed.wait_for(lambda: self._failed or len(self.order_ids) >= enough, ORDERS_TIMEOUT_S):
                 raise TimeoutError(f"{len(self.order_ids)} orders have ended, and not {enough}")
 
     def close(self) -> None:
         self._closing.set()
 
     def order(self) -> None:
-        while not self._closing.wait(THINK_S):
-            key = str(uuid.uuid4())
-            answer = _answered(key, self._title)
-            assert answer["status"] == "Order Approved"
-            assert _answered(key, self._title)["orderId"] == answer["orderId"]
-            with self._ended:
-                self.order_ids.append(answer["orderId"])
-                self._ended.notify_all()
+        """Until `close`. Raises AssertionError for an answer that is no approval."""
+        try:
+            while not self._closing.wait(THINK_S):
+                self._order_once()
+        except BaseException:
+            with self._changed:
+                self._failed = True
+                self._changed.notify_all()
+            raise
+
+    def _order_once(self) -> None:
+        key = str(uuid.uuid4())
+        answer = _answered(key, self._title)
+        assert answer["status"] == "Order Approved"
+        assert _answered(key, self._title)["orderId"] == answer["orderId"]
+        with self._changed:
+            self.order_ids.append(answer["orderId"])
+            self._changed.notify_all()
 
 
 @contextmanager
