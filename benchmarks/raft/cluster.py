@@ -206,4 +206,7 @@ async def unary_load(address: str, method: str, frame: Callable[[bytes], bytes],
             await drive(propose, in_flight, load)
         except* grpc.aio.AioRpcError as errors:
             raise LostLeadershipError(str(errors.exceptions[0])) from errors
-    return load.figures()
+    try:
+        return load.figures()
+    except TimeoutError as error:
+        raise LostLeadershipError(str(error)) from error

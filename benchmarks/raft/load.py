@@ -12,6 +12,8 @@ COMMAND_BYTES = 100
 _KEY_BYTES = 8
 # So that a state, and a snapshot of it, has a size: a megabyte.
 _KEYS = 10_000
+# Below that there are no percentiles.
+_COMMITS_MIN = 2
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -58,7 +60,10 @@ class Load:
         self._latencies_s.append(time.perf_counter() - began_at)
 
     def figures(self) -> Figures:
+        """Raises TimeoutError if too little was committed to have any."""
         elapsed_s = time.perf_counter() - self._started_at
+        if len(self._latencies_s) < _COMMITS_MIN:
+            raise TimeoutError(f"{len(self._latencies_s)} commands were committed in {elapsed_s:.1f} s")
         percentiles_s = statistics.quantiles(self._latencies_s, n=100, method="inclusive")
         return Figures(
             commits_per_s=round(len(self._latencies_s) / elapsed_s, 1),

@@ -63,6 +63,7 @@ async def _carry_out(node: Node, order: Order) -> None:
                 await node.load(order.in_flight, load)
                 figures = load.figures()
     except Exception as failure:  # noqa: BLE001 whoever gave the order says what it means
-        error = repr(failure)
+        # One of those that were in flight speaks for all.
+        error = repr(failure.exceptions[0] if isinstance(failure, ExceptionGroup) else failure)
     sys.stdout.buffer.write(msgspec.json.encode(Answer(order.number, figures, error)) + b"\n")
     sys.stdout.buffer.flush()
