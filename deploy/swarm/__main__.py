@@ -77,15 +77,19 @@ def _wait(name: str, wave: Collection[str], timeout_s: float) -> None:
 
 def _runs_as_described(service: str) -> bool:
     """Whether each of its tasks is the one that the service now describes, and runs, which is: has been healthy."""
-    (described,) = json.loads(_docker("service", "inspect", service))
+    (described,) = json.loads(_docker("inspect", "--type", "service", service))
     wanted = described["Spec"]["Mode"]["Replicated"]["Replicas"]
     ids = _docker("service", "ps", "--quiet", "--no-trunc", "--filter", "desired-state=running", service).split()
     tasks: list[dict[str, Any]] = json.loads(_docker("inspect", "--type", "task", *ids)) if ids else []
-    template = described["Spec"]["TaskTemplate"]
+    runs = _said(described["Spec"]["TaskTemplate"])
     return len(tasks) == wanted and all(
-        task["Status"]["State"] == "running" and task["Spec"]["ContainerSpec"] == template["ContainerSpec"]
-        for task in tasks
+        task["Status"]["State"] == "running" and _said(task["Spec"]) == runs for task in tasks
     )
+
+
+def _said(template: Described) -> Described:
+    """What a task runs, with which limits. The engine says of a service, and not of its tasks, what is empty."""
+    return {name: value for part in ("ContainerSpec", "Resources") for name, value in template[part].items() if value}
 
 
 def _docker(*arguments: str) -> str:
