@@ -28,9 +28,15 @@ def command(system: RunningSystem, *arguments: str) -> list[str]:
 
 
 def refund(system: RunningSystem, order_id: str, *more: str) -> "subprocess.Popen[str]":
-    """The command, while it waits."""
+    """The command, while it waits. It hears Ctrl-C, also where the tests run in the background and do not."""
     full = command(system, "refund", order_id, "--reason", REASON, "--operator", "ada", "--wait", "120", *more)
-    return subprocess.Popen(full, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        full,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
