@@ -68,7 +68,7 @@ def test_a_stopped_orchestrator_has_answered_all_that_it_received(compose: Compo
         # Ten seconds for the container; the rest is for an engine that has much to do.
         compose("stop", "orchestrator", timeout_s=300)
         (stopped,) = json.loads(docker("inspect", orchestrator))
-        logged = [json.loads(line) for line in _lines(orchestrator)]
+        logged = [json.loads(line) for line in _lines(orchestrator, since=stopped["State"]["StartedAt"])]
         compose("start", "orchestrator")
         ordering.wait_for(2 * CLIENTS)
     assert stopped["State"]["ExitCode"] == 0
@@ -81,8 +81,10 @@ def test_a_stopped_orchestrator_has_answered_all_that_it_received(compose: Compo
     assert stock("Harry Potter") == PLENTY - len(set(ordering.order_ids))
 
 
-def _lines(container: str) -> list[str]:
-    return subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=True).stderr.splitlines()
+def _lines(container: str, since: str) -> list[str]:
+    """What its last process has logged: one before it may have been killed."""
+    command = ["docker", "logs", "--since", since, container]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
 
 
 def test_restart_of_every_container_keeps_the_stock(compose: Compose) -> None:

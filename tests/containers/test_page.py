@@ -80,7 +80,7 @@ def on_the_wire(compose: Compose, request: bytes) -> bytes:
         (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: shop\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\nHost: shop\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", 400),
         (b"GET /../../etc/passwd HTTP/1.1\r\nHost: shop\r\n\r\n", 400),
-        (b"GET /js/..%2f..%2fnginx.conf HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n", 404),
+        (b"GET /js/..%2f..%2fnginx.conf HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: shop\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (b"nonsense\r\n\r\n", 400),
     ],
