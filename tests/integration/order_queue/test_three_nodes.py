@@ -114,6 +114,8 @@ async def test_many_orders_at_once_are_all_accepted_and_kept_by_every_node(queue
             assert node.machine.snapshot() == snapshot, node_id
 
 
+# On etcd the last node that runs leads, and is healthy.
+@pytest.mark.parametrize("queue_on", ["raft"], indirect=True)
 async def test_a_node_is_healthy_while_it_knows_a_leader(queue_on: QueueOn) -> None:
     async with queue_on() as queue:
         await queue.leader()

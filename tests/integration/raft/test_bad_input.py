@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +46,18 @@ class Target:
             while self._node.status.last_log_index < count:  # noqa: ASYNC110 appending is no change of status
                 await asyncio.sleep(0.01)
 
-    def state(self) -> tuple[RaftStatus, dict[str, bytes]]:
-        files = {path.name: path.read_bytes() for path in (self._directory / "raft").iterdir()}
-        return self._node.status, files
+    async def has_written(self, data: bytes) -> None:
+        """A log that is appended to is written a little later."""
+        async with asyncio.timeout(WAIT_S_MAX):
+            while not any(data in content for content in self._files().values()):  # noqa: ASYNC110 a file tells nobody
+                await asyncio.sleep(0.01)
+
+    def state(self) -> tuple[RaftStatus, dict[str, str]]:
+        """With a digest of each file: pytest would compare the files themselves line by line."""
+        return self._node.status, {name: sha256(content).hexdigest() for name, content in self._files().items()}
+
+    def _files(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (self._directory / "raft").iterdir()}
 
 
 @pytest.fixture
@@ -62,14 +73,15 @@ async def target(tmp_path: Path) -> AsyncIterator[Target]:
     node.add_to(server)
     async with contextlib.AsyncExitStack() as stack:
         # node_2 is there, as far as a connection can tell; it is no bad input that it is gone.
-        await stack.enter_async_context(await asyncio.start_server(lambda _, writer: writer.close(), port=ports[1]))
+        stack.enter_context(socket.create_server(("127.0.0.1", ports[1])))
         await node.start()
         stack.push_async_callback(node.stop)
         await server.start()
         stack.push_async_callback(server.stop, grace_s=0)
         started = Target(tmp_path, node, peers["node_1"])
-        await started.deliver(batch(append(0, 0, entry(1, 2), entry(2, 3))))
+        await started.deliver(batch(append(0, 0, entry(1, 2), entry(2, 3, data=b"the second"))))
         await started.has_entries(2)
+        await started.has_written(b"the second")
         yield started
 
 
