@@ -71,6 +71,7 @@ async def test_table_of_an_earlier_version_gets_its_index(postgres: PostgresServ
     await write(postgres, ended(1, ADA, "Dune"))
     with psycopg.connect(postgres.dsn) as connection:
         connection.execute("DROP INDEX order_records_by_customer")
+        connection.execute("ALTER TABLE order_records DROP COLUMN refund, DROP COLUMN changed_index")
         connection.execute("DROP TABLE schema_versions")
     await write(postgres, ended(2, ADA, "Emma"))
     with psycopg.connect(postgres.dsn) as connection:
