@@ -38,7 +38,7 @@ class Orchestrator:
         return f"http://127.0.0.1:{self.port}"
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def logs(self, text: str, within_s: float = 5) -> bool:
         """Waits until the log holds `text`."""
