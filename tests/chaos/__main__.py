@@ -42,7 +42,7 @@ def main() -> int:
 @contextmanager
 def _machines(directory: Path, *, in_containers: bool) -> Iterator[Machines]:
     if in_containers:
-        with Compose() as compose:
+        with Compose("--profile", "chaos") as compose:
             yield Containers(compose)
     else:
         with Processes(directory, LUCK) as processes:

@@ -25,19 +25,20 @@ READY_TIMEOUT_S = 240
 # Disks that can be filled without filling the machine's.
 FILES = ("docker-compose.yaml", "docker/small-volumes.yaml")
 # The classic builder is what every engine has; luck has no place in a test.
-SETTINGS = {"DOCKER_BUILDKIT": "0", "COMPOSE_PROFILES": "chaos", **LUCK}
+SETTINGS = {"DOCKER_BUILDKIT": "0", **LUCK}
 
 
 class Compose:
-    """`docker compose`, or `docker-compose` where that is what there is."""
+    """`docker compose`, or `docker-compose` where that is what there is, with `options`."""
 
     page_url = "http://127.0.0.1:8080"
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
         plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
         self._command = ["docker", "compose"] if plugin.returncode == 0 else ["docker-compose"]
         for file in FILES:
             self._command += ["--file", file]
+        self._command += options
         self.project = f"bookstore-test-{os.getpid()}"
         self.figures: list[str] = []
         # The files with which an operator calls: what TLS_DIR is to name.
@@ -128,6 +129,12 @@ class Compose:
         used = {name: _mib(amount) for amount, *_, name in (line.split() for line in table.splitlines())}
         lines = [f"{mib:6.0f} MiB {name.removeprefix(self.project)}" for name, mib in sorted(used.items()) if mib]
         return [*lines, f"{sum(used.values()):6.0f} MiB idle memory of all containers"]
+
+
+def docker_is_there() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
 
 
 def docker(*arguments: str) -> str:

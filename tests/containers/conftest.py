@@ -1,14 +1,12 @@
 """One system in containers for all tests of this folder. What it took is printed at the end."""
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.containers.compose import ROOT, Compose
+from tests.containers.compose import ROOT, Compose, docker_is_there
 
 _HERE = Path(__file__).parent
 _RUNNING = pytest.StashKey[ExitStack]()
@@ -21,16 +19,10 @@ def compose(request: pytest.FixtureRequest) -> Iterator[Compose]:
         pytest.skip("no Docker engine answers here")
     stash = request.config.stash
     stash[_RUNNING] = running = ExitStack()
-    compose = running.enter_context(Compose())
+    compose = running.enter_context(Compose("--profile", "chaos"))
     stash[_FIGURES] = compose.figures
     yield compose
     running.close()
-
-
-def docker_is_there() -> bool:
-    if shutil.which("docker") is None:
-        return False
-    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
 
 
 @pytest.hookimpl(trylast=True)
