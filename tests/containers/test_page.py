@@ -1,7 +1,5 @@
 """The page in Chromium, served by nginx from its container, with the orchestrator in another."""
 
-import contextlib
-import socket
 from collections.abc import Iterator
 
 import httpx
@@ -13,6 +11,7 @@ from tests.containers.compose import Compose
 from tests.e2e.waiting import eventually
 from tests.page.visit import defects_of, expect_approved, expect_rejected, open_shop, order
 from tests.support.chromium import SCREENSHOTS, hook, launched_chromium, needs_chromium
+from tests.support.plain_socket import answered
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(2_400)]
 
@@ -61,15 +60,7 @@ FLOOD = 2_000
 def on_the_wire(compose: Compose, request: bytes) -> bytes:
     """What a plain socket is answered until nginx closes it."""
     url = httpx.URL(compose.page_url)
-    with socket.create_connection((url.host, url.port or 80), timeout=60) as connection:
-        # It may answer, and close, before it was told everything.
-        with contextlib.suppress(ConnectionError):
-            connection.sendall(request)
-        told = b""
-        with contextlib.suppress(ConnectionError):
-            while part := connection.recv(65_536):
-                told += part
-    return told
+    return answered(url.host, url.port or 80, request, timeout_s=60)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """A customer whose every value is marked."""
 
-import contextlib
 import itertools
-import socket
 import uuid
 from typing import Any, Self
 
@@ -12,6 +10,7 @@ from stdnum import iban, luhn
 from bookstore.running import RunningSystem
 from bookstore.system import ORCHESTRATOR
 from tests.secrets.marks import Mark, ShortMark, card
+from tests.support.plain_socket import answered
 from tests.unit.orchestrator.fakes import body
 
 TIMEOUT_S = 60.0
@@ -73,12 +72,6 @@ class Shopper:
     def raw(self, name: str, request: bytes) -> bytes:
         """What a plain socket is answered until the server closes it."""
         host, _, port = self._system.address(ORCHESTRATOR).partition(":")
-        with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as connection:
-            with contextlib.suppress(ConnectionError):
-                connection.sendall(request)
-            told = b""
-            with contextlib.suppress(ConnectionError):
-                while part := connection.recv(65_536):
-                    told += part
+        told = answered(host, int(port), request, TIMEOUT_S)
         self.answers.append((f"the answer to {name}", told))
         return told
